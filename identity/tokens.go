@@ -1,0 +1,239 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+)
+
+// TokenReader is what [Tokens] needs of a registry, so that it can be tested without a catalog.
+type TokenReader interface {
+	// TokenByHash returns the token that was issued with hash; [fault.NotFound] where there is none or it was revoked.
+	TokenByHash(ctx context.Context, hash registry.Hash) (registry.Token, error)
+	// Revocations returns the next entries of the log of revoked tokens, as [registry.Registry] has it.
+	Revocations(ctx context.Context, since int64) (revoked []registry.Revocation, next int64, err error)
+}
+
+// TokenOptions says where tokens are looked up.
+type TokenOptions struct {
+	Registry TokenReader      // required
+	Header   string           // a header that may hold a token besides Authorization: Bearer; empty: none
+	Now      func() time.Time // the clock by which tokens expire; nil: the machine's
+	Logger   *slog.Logger     // hears when revocations cannot be read; nil: nobody does
+}
+
+// Tokens is the source of opaque tokens that perdiem issued itself: Authorization: Bearer pdm_…, or the same without
+// "Bearer" in a header of the operator's choice. Bearer tokens of any other form are left to other sources.
+//
+// Tokens that the registry knows are remembered, up to half a million of them, in about 200 bytes each: a warm
+// request asks nobody and allocates nothing. [Tokens.Run] forgets them within a second of their revocation; an expiry holds to the
+// millisecond. Without Run nothing is remembered. While the registry cannot be read, tokens that are remembered hold and all others
+// are [fault.Unavailable].
+//
+// Unknown tokens are remembered for five seconds. Where more than 50 of them a second have to be looked up, tokens that are
+// not remembered are [fault.Exhausted] until the flood is over.
+type Tokens struct {
+	registry TokenReader
+	header   string // canonical, or empty
+	now      func() time.Time
+	log      *slog.Logger
+	known    *cache
+	unknown  *unknown
+	misses   *misses
+	asking   chan struct{} // holds one element for each question to the registry that is under way
+	stale    atomic.Bool   // the last attempt to read revocations failed
+}
+
+const (
+	knownTokens      = 1 << 19
+	unknownTokens    = 1 << 12
+	missesPerSecond  = 50
+	maxAsking        = 16
+	revocationsEvery = 250 * time.Millisecond
+)
+
+// NewTokens returns the source. The error says which option is missing or wrong.
+func NewTokens(o TokenOptions) (*Tokens, error) {
+	if o.Registry == nil {
+		return nil, errors.New("tokens: a registry is required")
+	}
+	if o.Header != "" {
+		if !validName(o.Header) {
+			return nil, fmt.Errorf("tokens.header %q: must be the name of a header", o.Header)
+		}
+		if sameName(o.Header, "Authorization") {
+			return nil, errors.New("tokens.header: Authorization is always read; name another header, or none")
+		}
+		o.Header = http.CanonicalHeaderKey(o.Header)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Tokens{
+		registry: o.Registry,
+		header:   o.Header,
+		now:      o.Now,
+		log:      o.Logger,
+		known:    newCache(knownTokens),
+		unknown:  newUnknown(unknownTokens),
+		misses:   newMisses(missesPerSecond),
+		asking:   make(chan struct{}, maxAsking),
+	}, nil
+}
+
+// Identify finds the caller by a token that perdiem issued. It may wait for the registry as long as ctx does.
+func (t *Tokens) Identify(ctx context.Context, r Request) (Caller, bool, error) {
+	secret, found, err := credential(r.Header, t.header)
+	if err != nil || !found || !strings.HasPrefix(secret, tokenPrefix) {
+		return Caller{}, false, err
+	}
+	hash, ok := parseToken(secret)
+	if !ok {
+		return Caller{}, false, errUnknownToken
+	}
+	e, ok := t.known.get(&hash)
+	if !ok {
+		if e, err = t.ask(ctx, hash); err != nil {
+			return Caller{}, false, err
+		}
+	}
+	if e.expired(t.now()) {
+		return Caller{}, false, errExpiredToken
+	}
+	return e.caller(), true, nil
+}
+
+// ask looks a token up that is not remembered.
+func (t *Tokens) ask(ctx context.Context, hash registry.Hash) (entry, error) {
+	if t.unknown.has(&hash, t.now()) {
+		return entry{}, errUnknownToken
+	}
+	if !t.misses.allow(t.now()) {
+		return entry{}, errTooManyUnknown
+	}
+	select {
+	case t.asking <- struct{}{}:
+		defer func() { <-t.asking }()
+	case <-ctx.Done():
+		return entry{}, fault.Wrap(fault.Unavailable, ctx.Err(), registryDown)
+	}
+	// Those that waited with this one may have got the answer, or used up what may be asked in vain.
+	if e, ok := t.known.get(&hash); ok {
+		return e, nil
+	}
+	if t.unknown.has(&hash, t.now()) {
+		return entry{}, errUnknownToken
+	}
+	if !t.misses.allow(t.now()) {
+		return entry{}, errTooManyUnknown
+	}
+	cursor := t.known.cursor.Load()
+	token, err := t.registry.TokenByHash(ctx, hash)
+	if err != nil {
+		if fault.KindOf(err) != fault.NotFound {
+			return entry{}, fault.Wrap(fault.Unavailable, err, registryDown)
+		}
+		t.misses.count(t.now())
+		t.unknown.put(&hash, t.now())
+		return entry{}, errUnknownToken
+	}
+	e := newEntry(token)
+	t.known.put(&hash, e, cursor)
+	return e, nil
+}
+
+// Run follows the log of revocations until ctx ends. A failure to read it is logged when it begins and when it ends, and
+// shows in [Tokens.Ready].
+func (t *Tokens) Run(ctx context.Context) {
+	tick := time.NewTicker(revocationsEvery)
+	defer tick.Stop()
+	for {
+		err := t.readRevocations(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if failed := err != nil; t.stale.Swap(failed) != failed {
+			if failed {
+				t.log.ErrorContext(ctx, "revocations of tokens cannot be read: revoked tokens that are remembered still hold", "err", err)
+			} else {
+				t.log.InfoContext(ctx, "revocations of tokens are read again")
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// readRevocations reads the log to its end. It is called by one goroutine.
+func (t *Tokens) readRevocations(ctx context.Context) error {
+	for {
+		cursor := t.known.cursor.Load()
+		revoked, next, err := t.registry.Revocations(ctx, cursor)
+		if err != nil {
+			return err
+		}
+		if next == cursor {
+			return nil
+		}
+		t.known.advance(revoked, next)
+	}
+}
+
+// Ready returns nil, or why tokens cannot be told from revoked ones.
+func (t *Tokens) Ready() error {
+	switch {
+	case t.stale.Load():
+		return fault.New(fault.Unavailable, "revocations of tokens cannot be read from the registry")
+	case t.known.cursor.Load() < 0:
+		return fault.New(fault.Unavailable, "revocations of tokens have not been read yet")
+	default:
+		return nil
+	}
+}
+
+// Strip deletes the configured header, and Authorization where it holds a token of perdiem's; another's credential in
+// Authorization stays.
+func (t *Tokens) Strip(h http.Header) {
+	if t.header != "" {
+		stripNamed(h, t.header)
+	}
+	for _, value := range h["Authorization"] {
+		if holdsOwnToken(value) {
+			delete(h, "Authorization")
+			return
+		}
+	}
+}
+
+// holdsOwnToken reports whether a token of perdiem's stands anywhere in an Authorization header, whatever the scheme and
+// however it was garbled: better too much is kept from the upstream than a secret is shown to it.
+func holdsOwnToken(value string) bool {
+	for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '"' || r == '=' || r == ':' }) {
+		if strings.HasPrefix(word, tokenPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+const registryDown = "Tokens cannot be checked at the moment."
+
+var (
+	errUnknownToken   = fault.New(fault.Unauthorized, "The token is not known, or was revoked.")
+	errExpiredToken   = fault.New(fault.Unauthorized, "The token has expired.")
+	errTooManyUnknown = fault.New(fault.Exhausted, "Too many unknown tokens are being sent. Tokens can be checked again in a moment.")
+)
