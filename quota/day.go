@@ -117,18 +117,32 @@ func (r DayRule) start(date Date) time.Time {
 	}
 }
 
-// After returns the day that begins at the end of running, whose rule may have been another. The day goes to the end of
-// this rule's day that contains that instant. Where that day is named as running is, or earlier, running itself goes
-// on to its end instead, so that no date is ever opened twice; extended reports this.
-func (r DayRule) After(running Day) (next Day, extended bool) {
-	next = r.At(running.End)
+// After returns the day that begins at the end of running, which another rule may have made. It goes to the end of
+// this rule's day that contains that instant. Where that day bears running's date, or an earlier one, running itself
+// goes on to the end of this rule's day of its own date, so that no date is ever opened twice.
+func (r DayRule) After(running Day) Day {
+	next := r.At(running.End)
 	if next.Date > running.Date {
 		next.Start = running.End
-		return next, false
+		return next
 	}
-	for next.Date < running.Date {
-		next = r.At(next.End)
+	running.End, running.Zone = r.start(running.Date+1), r.Zone()
+	return running
+}
+
+// Resume returns the day that a node begins with at now, when last is the last day that its ledger opened (the zero
+// Day: none yet). A clock that was set back never reopens an earlier day: last goes on. A last day that starts more than
+// a day after now is an error, since the clock or the ledger must be wrong.
+func (r DayRule) Resume(last Day, now time.Time) (Day, error) {
+	if last == (Day{}) {
+		return r.At(now), nil
 	}
-	running.End, running.Zone = next.End, r.Zone()
-	return running, true
+	if last.Start.Sub(now) > 24*time.Hour {
+		return Day{}, fmt.Errorf("the ledger's last day, %s, is more than one day ahead of the clock, %s", last.Date, now.UTC().Format(time.RFC3339))
+	}
+	day := last
+	for !now.Before(day.End) {
+		day = r.After(day)
+	}
+	return day, nil
 }

@@ -68,6 +68,9 @@ type Decision struct {
 	Application Allowance
 	Member      Allowance // zero when HasMember is false
 	HasMember   bool
+	// MemberUnknown says that the application's limit refused the call before what the member has used was looked
+	// up: Member.Used means nothing then, Member.Limit holds.
+	MemberUnknown bool
 	Day         Day // the day to which the call belongs; its End is the reset
 }
 

@@ -1,0 +1,126 @@
+package lease
+
+import (
+	"time"
+
+	"github.com/perdiem/perdiem/quota"
+)
+
+// call is a [Call] together with the accounts that decide it.
+type call struct {
+	Call
+	epoch *epoch
+	app   *applicationAccount
+	key   MemberKey // of the member's account, when the call has a member
+	now   time.Time // when it came, by the one reading of the clock that decides its day
+}
+
+// verdict is what its accounts say to a call.
+type verdict uint8
+
+const (
+	short  verdict = iota // nothing yet: calls have to be borrowed, or the ledger asked what is used
+	admit                 // charge both
+	refuse                // charge neither
+)
+
+// judge weighs a charge against its two accounts and changes nothing; member is nil when there is none. A call that arrives
+// does not pass those that wait for the same account.
+//
+// On a single node what a known account shows is exact, so a limit that it shows as reached refuses without asking anybody. Any
+// refusal needs the application's account known, since the application is the one to be named where both limits are reached.
+func judge(c quota.Charge, app, member *account, arrives bool) (quota.Decision, verdict) {
+	used := quota.Used{Application: app.used()}
+	memberKnown, inHand := true, app.pays(c.Cost, arrives)
+	if c.HasMember {
+		used.Member, memberKnown = member.used(), member.known
+		inHand = inHand && member.pays(c.Cost, arrives)
+	}
+	d := quota.Decide(c, used)
+	switch {
+	case d.Refused == quota.None && inHand:
+		return d, admit
+	case d.Refused == quota.Application && app.known, d.Refused == quota.Member && app.known && memberKnown:
+		d.MemberUnknown = !memberKnown
+		return d, refuse
+	default:
+		return d, short
+	}
+}
+
+// take decides the call from memory. Its verdict is short when that cannot be done.
+func (c *call) take() (quota.Decision, verdict) {
+	if c.Member == "" {
+		c.app.mu.Lock()
+		defer c.app.mu.Unlock()
+		return c.enter(nil, true)
+	}
+	s := c.epoch.shard(c.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	member := s.table.find(c.key)
+	if member == nil {
+		member = &account{} // unknown: not entered before it has to be
+	}
+	c.app.mu.Lock()
+	defer c.app.mu.Unlock()
+	return c.enter(member, true)
+}
+
+// enter judges the call and enters the verdict into its accounts, whose locks are held.
+func (c *call) enter(member *account, arrives bool) (quota.Decision, verdict) {
+	app := &c.app.account
+	d, v := judge(c.charge(), app, member, arrives)
+	if v != short {
+		c.book(d, member)
+	}
+	return d, v
+}
+
+// book enters a decision into the call's accounts, whose locks are held. What an admitted call does not find in hand is owed.
+func (c *call) book(d quota.Decision, member *account) {
+	c.app.account.book(d, d.Refused != quota.None, c.Limits.Application)
+	if member != nil {
+		member.book(d, d.Refused == quota.Member, c.Limits.Member)
+	}
+	if d.Refused == quota.Member {
+		c.app.refusedForMember++
+	}
+	c.app.lastCall = max(c.app.lastCall, c.now.Unix())
+}
+
+// maxOwing is how many members' accounts of a shard may owe calls, so that an outage of the ledger cannot fill the memory.
+const maxOwing = 4096
+
+// mayOwe reports whether the call may be admitted without a grant; its accounts are locked.
+func (c *call) mayOwe(member *account) bool {
+	if member == nil || member.owed > 0 {
+		return true
+	}
+	s := c.epoch.shard(c.key)
+	if s.owing >= maxOwing {
+		return false
+	}
+	s.owing++
+	return true
+}
+
+// undo takes a decision back that has not been told to anybody: it came after its day's end.
+func (c *call) undo(d quota.Decision) {
+	var member *account
+	if c.Member != "" {
+		s := c.epoch.shard(c.key)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		member = s.table.insert(c.key)
+	}
+	c.app.mu.Lock()
+	defer c.app.mu.Unlock()
+	c.app.account.undo(d, d.Refused != quota.None)
+	if member != nil {
+		member.undo(d, d.Refused == quota.Member)
+	}
+	if d.Refused == quota.Member && c.app.refusedForMember > 0 {
+		c.app.refusedForMember--
+	}
+}

@@ -1,0 +1,102 @@
+package lease
+
+import (
+	"sync"
+
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/perdiem/perdiem/quota"
+)
+
+// epoch holds the accounts of one day. At the reset the book swaps in the next one; nothing is zeroed.
+//
+// Locks are taken in the order: a member's shard, then the application's account. No two of a kind are held together, but
+// that a shard of one day may be held while one of the next is taken.
+type epoch struct {
+	day quota.Day
+	*accounts
+	held int // accounts of a day that is over that the sweep under way has found to hold something; the sweeper's
+}
+
+// accounts outlive an epoch's day only where a changed rule makes the running day longer.
+type accounts struct {
+	secret       [16]byte
+	applications *xsync.Map[name, *applicationAccount]
+	shards       [shardCount]shard
+
+	mu   sync.Mutex
+	list []*applicationAccount            // guarded by mu: all of them, in order of creation, for the sweep
+	by   map[string][]*applicationAccount // guarded by mu: by application
+}
+
+const shardCount = 256
+
+// name names an application's counter.
+type name struct{ application, endpoint string }
+
+// applicationAccount is the account of an application at one endpoint. It stays for its day.
+type applicationAccount struct {
+	name
+	hasher hasher
+	slot   MemberKey // spreads what is done for all accounts over time, as a member's key does
+
+	mu               sync.Mutex // guards what follows
+	account          account
+	refusedForMember uint32 // since the last note
+	lastCall         int64  // Unix seconds
+	notedCall        int64  // the lastCall that the ledger knows, or is being told
+}
+
+// shard is a part of the members' accounts.
+type shard struct {
+	mu    sync.Mutex // guards the table
+	table table
+	owing int      // guarded by mu: accounts that were made to owe calls since the last sweep, and those that it found owing
+	_     [16]byte // keeps two shards' locks off one cache line
+}
+
+func newEpoch(day quota.Day, secret [16]byte) *epoch {
+	return &epoch{day: day, accounts: &accounts{
+		secret:       secret,
+		applications: xsync.NewMap[name, *applicationAccount](),
+		by:           map[string][]*applicationAccount{},
+	}}
+}
+
+// application returns the account of an application at an endpoint, making it when there is none.
+func (e *epoch) application(n name) *applicationAccount {
+	if a, ok := e.applications.Load(n); ok {
+		return a
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if a, ok := e.applications.Load(n); ok {
+		return a
+	}
+	a := &applicationAccount{name: n, hasher: newHasher(e.secret, n.application, n.endpoint)}
+	a.slot = a.hasher.key("")
+	e.list = append(e.list, a)
+	e.by[n.application] = append(e.by[n.application], a)
+	e.applications.Store(n, a)
+	return a
+}
+
+// of returns an application's accounts.
+func (e *epoch) of(application string) []*applicationAccount {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.by[application][:len(e.by[application]):len(e.by[application])]
+}
+
+func (e *epoch) shard(k MemberKey) *shard { return &e.shards[k[0]] }
+
+// lock locks and returns an application's account or, where app is nil, the member's of key, which is made when there is none.
+func (e *epoch) lock(app *applicationAccount, key MemberKey) (a *account, unlock func()) {
+	if app != nil {
+		app.mu.Lock()
+		return &app.account, app.mu.Unlock
+	}
+	s := e.shard(key)
+	s.mu.Lock()
+	return s.table.insert(key), s.mu.Unlock
+}
