@@ -1,0 +1,86 @@
+package embedledger
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/quota"
+)
+
+// batch is one change while it is made: the counters it names, in the order of their keys, which is the order in which
+// the store reads and writes them best. Its memory is kept from one change to the next.
+type batch struct {
+	keys  []byte // all keys, one after the other
+	items []item
+	value []byte
+}
+
+// item is a counter of a batch.
+type item struct {
+	key   []byte
+	index int // of the ask or return
+}
+
+// reset forgets the counters of the last change.
+func (b *batch) reset() { b.keys, b.items = b.keys[:0], b.items[:0] }
+
+// add names a counter.
+func (b *batch) add(date quota.Date, c *lease.Counter) {
+	start := len(b.keys)
+	b.keys = appendCounter(b.keys, date, c)
+	// Where keys moved to grow, earlier items keep the old memory, which still holds their keys.
+	b.items = append(b.items, item{key: b.keys[start:], index: len(b.items)})
+}
+
+// sort brings the counters into order and refuses a counter that is named twice.
+func (b *batch) sort() error {
+	slices.SortFunc(b.items, func(x, y item) int { return bytes.Compare(x.key, y.key) })
+	for i := 1; i < len(b.items); i++ {
+		if bytes.Equal(b.items[i-1].key, b.items[i].key) {
+			return fault.New(fault.Invalid, "a counter is named twice in one batch")
+		}
+	}
+	return nil
+}
+
+// apply reads each counter, lets change alter its record, and writes those that it says have changed. found tells
+// change whether the counter exists.
+func (b *batch) apply(db *pebble.DB, w *pebble.Batch, change func(index int, r *lease.Record, found bool) (changed bool)) (err error) {
+	// Get never uses the bloom filters of the bottom level, an iterator does when it is told to.
+	it, err := db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := it.Close(); err == nil {
+			err = e
+		}
+	}()
+	var r lease.Record
+	for _, item := range b.items {
+		found := it.SeekPrefixGE(item.key)
+		if err := it.Error(); err != nil {
+			return err
+		}
+		if found {
+			err := decodeRecord(it.Value(), &r)
+			if err != nil {
+				return fmt.Errorf("counter %x: %w", item.key, err)
+			}
+		} else {
+			r = lease.Record{}
+		}
+		if change(item.index, &r, found) {
+			b.value = appendRecord(b.value[:0], &r)
+			if err := w.Set(item.key, b.value, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,303 @@
+package embedledger
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// patience is how long a write that found no room waits before it is tried again.
+const patience = 100 * time.Millisecond
+
+// disk is the file system as Pebble sees it. It is there because Pebble, told of an error while it writes, ends the
+// process or stops answering; and because durability "process" is a matter of files.
+//
+//   - A write that finds no room (or no free file descriptor) waits until there is some. Meanwhile short is set, and
+//     the ledger refuses instead of queueing up behind it.
+//   - Any other error of a write freezes the files: failure is set first, then nothing reaches the disk any more and Pebble is
+//     told that all is well. The ledger looks at failure before it answers, so nobody is told so. What is on
+//     the disk is what a crash at that moment would have left, and opens again.
+//   - With durability "process" files are written but not synced: what was written survives the process
+//     as it is.
+//
+// Until live is set, while the ledger is being opened, errors are returned as they are.
+type disk struct {
+	vfs.FS
+	sync    bool
+	live    atomic.Bool
+	short   atomic.Int32          // writes that wait for room
+	failure atomic.Pointer[error] // why the files are frozen; nil: they are not
+	onFail  func(error)           // called once, when they are
+	stop    chan struct{}         // closed by Close: nothing waits any longer
+	stopped sync.Once
+}
+
+func newDisk(fs vfs.FS, sync bool, onFail func(error)) *disk {
+	return &disk{FS: fs, sync: sync, onFail: onFail, stop: make(chan struct{})}
+}
+
+// Close ends all waiting for room.
+func (d *disk) Close() { d.stopped.Do(func() { close(d.stop) }) }
+
+// fail freezes the files; the first reason counts.
+func (d *disk) fail(reason error) {
+	if d.failure.CompareAndSwap(nil, &reason) {
+		d.onFail(reason)
+	}
+}
+
+// failed returns why the files are frozen, or nil.
+func (d *disk) failed() error {
+	if p := d.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// try does something that changes files, until there is room for it. It reports whether it was done: false, and no
+// error, when the files are frozen.
+func (d *disk) try(what string, do func() error) (done bool, err error) {
+	waiting := false
+	defer func() {
+		if waiting {
+			d.short.Add(-1)
+		}
+	}()
+	for d.failed() == nil {
+		err := do()
+		switch {
+		case err == nil:
+			return true, nil
+		case !d.live.Load():
+			return false, err
+		case !isShortage(err):
+			d.fail(fmt.Errorf("%s: %w", what, err))
+			return false, nil
+		}
+		if !waiting {
+			waiting = true
+			d.short.Add(1)
+		}
+		select {
+		case <-d.stop:
+			d.fail(fmt.Errorf("%s: %w", what, err))
+		case <-time.After(patience):
+		}
+	}
+	return false, nil
+}
+
+// isShortage reports whether an error goes away when something else is removed or closed.
+func isShortage(err error) bool {
+	for _, e := range [...]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// open makes a file by what do opens; when the files are frozen, one that forgets what is written to it.
+func (d *disk) open(what, name string, do func() (vfs.File, error)) (vfs.File, error) {
+	var f vfs.File
+	done, err := d.try(what+" "+name, func() (err error) {
+		f, err = do()
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !done:
+		return nowhere{name: d.PathBase(name)}, nil
+	}
+	return &diskFile{File: f, disk: d, name: name}, nil
+}
+
+// Create implements [vfs.FS].
+func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.open("create", name, func() (vfs.File, error) { return d.FS.Create(name, c) })
+}
+
+// OpenReadWrite implements [vfs.FS].
+func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, c, o...) })
+}
+
+// ReuseForWrite implements [vfs.FS].
+func (d *disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.open("create", newname, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+// OpenDir implements [vfs.FS].
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenDir(name) })
+}
+
+// Open implements [vfs.FS]. On frozen files, a failure is slow, so that Pebble does not spin on it.
+func (d *disk) Open(name string, o ...vfs.OpenOption) (f vfs.File, err error) {
+	if d.failed() != nil {
+		if f, err = d.FS.Open(name, o...); err != nil {
+			select {
+			case <-d.stop:
+			case <-time.After(patience):
+			}
+		}
+		return f, err
+	}
+	return d.FS.Open(name, o...)
+}
+
+// Link implements [vfs.FS].
+func (d *disk) Link(oldname, newname string) error {
+	_, err := d.try("link "+newname, func() error { return d.FS.Link(oldname, newname) })
+	return err
+}
+
+// Rename implements [vfs.FS].
+func (d *disk) Rename(oldname, newname string) error {
+	_, err := d.try("rename "+oldname, func() error { return d.FS.Rename(oldname, newname) })
+	return err
+}
+
+// MkdirAll implements [vfs.FS].
+func (d *disk) MkdirAll(name string, perm os.FileMode) error {
+	_, err := d.try("make folder "+name, func() error { return d.FS.MkdirAll(name, perm) })
+	return err
+}
+
+// Remove implements [vfs.FS]. A file that cannot be removed is Pebble's to try again.
+func (d *disk) Remove(name string) error {
+	if d.failed() != nil {
+		return nil
+	}
+	return d.FS.Remove(name)
+}
+
+// RemoveAll implements [vfs.FS].
+func (d *disk) RemoveAll(name string) error {
+	if d.failed() != nil {
+		return nil
+	}
+	return d.FS.RemoveAll(name)
+}
+
+// Unwrap implements [vfs.FS].
+func (d *disk) Unwrap() vfs.FS { return d.FS }
+
+// diskFile is a file that is written to.
+type diskFile struct {
+	vfs.File
+	disk *disk
+	name string
+}
+
+// Write writes all of p, waiting for room where there is none.
+func (f *diskFile) Write(p []byte) (int, error) {
+	written := 0
+	done, err := f.disk.try("write "+f.name, func() error {
+		n, err := f.File.Write(p[written:])
+		written += n
+		return err
+	})
+	if !done && err == nil {
+		return len(p), nil
+	}
+	return written, err
+}
+
+// WriteAt writes all of p, waiting for room where there is none.
+func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
+	written := 0
+	done, err := f.disk.try("write "+f.name, func() error {
+		n, err := f.File.WriteAt(p[written:], offset+int64(written))
+		written += n
+		return err
+	})
+	if !done && err == nil {
+		return len(p), nil
+	}
+	return written, err
+}
+
+// Preallocate reserves room. Where there is none, the writes that need it wait.
+func (f *diskFile) Preallocate(offset, length int64) error {
+	if f.disk.failed() != nil {
+		return nil
+	}
+	if err := f.File.Preallocate(offset, length); err != nil && !isShortage(err) {
+		return err
+	}
+	return nil
+}
+
+// Sync makes the file durable. It is not tried again when it fails: the kernel may have forgotten what it could
+// not write.
+func (f *diskFile) Sync() error { return f.syncBy(f.File.Sync) }
+
+// SyncData is Sync without metadata.
+func (f *diskFile) SyncData() error { return f.syncBy(f.File.SyncData) }
+
+// SyncTo begins to make the file's first bytes durable.
+func (f *diskFile) SyncTo(length int64) (full bool, err error) {
+	err = f.syncBy(func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+func (f *diskFile) syncBy(do func() error) error {
+	if !f.disk.sync || f.disk.failed() != nil {
+		return nil
+	}
+	err := do()
+	if err != nil && f.disk.live.Load() {
+		f.disk.fail(fmt.Errorf("sync %s: %w", f.name, err))
+		return nil
+	}
+	return err
+}
+
+// Close closes the file. An error means that something written earlier may be lost.
+func (f *diskFile) Close() error {
+	err := f.File.Close()
+	if err != nil && f.disk.live.Load() {
+		f.disk.fail(fmt.Errorf("close %s: %w", f.name, err))
+		return nil
+	}
+	return err
+}
+
+// nowhere is a file made after the files were frozen.
+type nowhere struct{ name string }
+
+func (nowhere) Close() error                           { return nil }
+func (nowhere) Read([]byte) (int, error)               { return 0, io.EOF }
+func (nowhere) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
+func (nowhere) Write(p []byte) (int, error)            { return len(p), nil }
+func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (nowhere) Preallocate(int64, int64) error         { return nil }
+func (nowhere) Sync() error                            { return nil }
+func (nowhere) SyncTo(int64) (bool, error)             { return true, nil }
+func (nowhere) SyncData() error                        { return nil }
+func (nowhere) Prefetch(int64, int64) error            { return nil }
+func (nowhere) Fd() uintptr                            { return vfs.InvalidFd }
+func (n nowhere) Stat() (vfs.FileInfo, error)          { return nowhereInfo{name: n.name}, nil }
+
+// nowhereInfo describes a nowhere: an empty file.
+type nowhereInfo struct{ name string }
+
+func (i nowhereInfo) Name() string         { return i.name }
+func (nowhereInfo) Size() int64            { return 0 }
+func (nowhereInfo) Mode() os.FileMode      { return 0 }
+func (nowhereInfo) ModTime() time.Time     { return time.Time{} }
+func (nowhereInfo) IsDir() bool            { return false }
+func (nowhereInfo) Sys() any               { return nil }
+func (nowhereInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
