@@ -1,0 +1,263 @@
+package catalog
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/perdiem/perdiem/internal/yamldoc"
+	"github.com/perdiem/perdiem/quota"
+)
+
+const (
+	// MaxID is the length of the longest id or name of an endpoint, a tier or an application, in bytes.
+	MaxID = 256
+	// MaxConditions is how many conditions an endpoint may have.
+	MaxConditions = 16
+	// MaxCondition is the length of the longest name or value in a condition, in bytes.
+	MaxCondition = 1024
+)
+
+// check reports everything that is wrong with c.
+func (c *Catalog) check(report reporter) {
+	counted := func(noun string, n, most int) {
+		if n > most {
+			report(spot{section: whole}.at(noun), "%d are too many; at most %d are allowed", n, most)
+		}
+	}
+	counted("endpoints", len(c.Endpoints), MaxEndpoints)
+	counted("tiers", len(c.Tiers), MaxTiers)
+	counted("applications", len(c.Applications), MaxApplications)
+
+	if c.CatchAll.ID != CatchAllID || c.CatchAll.Path != "" || c.CatchAll.Method != "" || !c.CatchAll.When.IsZero() {
+		report(spot{section: whole}, "catch_all is missing; it holds the limits of requests that match no endpoint")
+	} else {
+		c.CatchAll.check(spot{section: catchAll}, report)
+	}
+
+	known := names{"endpoint": {CatchAllID: true}, "tier": {}}
+	for i := range c.Endpoints {
+		e, at := &c.Endpoints[i], spot{section: endpoints, index: i}
+		switch text := badID(e.ID); {
+		case text != "":
+			report(at.at("id"), "%s", text)
+		case e.ID == CatchAllID:
+			report(at.at("id"), "* is the catch-all's; give its limits under catch_all")
+		case known["endpoint"][e.ID]:
+			report(at.at("id"), "another endpoint is called %s as well; ids must differ", e.ID)
+		}
+		known["endpoint"][e.ID] = true
+		e.check(at, report)
+		e.When.check(at, report)
+	}
+	checkPatterns(c.Endpoints, report)
+
+	for i := range c.Tiers {
+		t, at := &c.Tiers[i], spot{section: tiers, index: i}
+		switch text := badID(t.Name); {
+		case text != "":
+			report(at.key(), "its name %s", text)
+		case known["tier"][t.Name]:
+			report(at.key(), "another tier is called %s as well; names must differ", t.Name)
+		}
+		known["tier"][t.Name] = true
+		checkLimits(t.Limits, at, known, report)
+	}
+
+	ids := make(map[string]bool, len(c.Applications))
+	for i := range c.Applications {
+		a, at := &c.Applications[i], spot{section: applications, index: i}
+		switch text := badID(a.ID); {
+		case text != "":
+			report(at.at("id"), "%s", text)
+		case ids[a.ID]:
+			report(at.at("id"), "another application is called %s as well; ids must differ", a.ID)
+		}
+		ids[a.ID] = true
+		if !printable(a.Name) || len(a.Name) > MaxDisplayName {
+			report(at.at("name"), "must be at most %d bytes of UTF-8 without control characters", MaxDisplayName)
+		}
+		if a.Tier != "" {
+			known.check("tier", a.Tier, at.at("tier"), report)
+		}
+		checkLimits(a.Overrides, at.at("overrides"), known, report)
+	}
+}
+
+// check reports what is wrong with an endpoint by itself, but for id, pattern and conditions.
+func (e *Endpoint) check(at spot, report reporter) {
+	checkLimit(&e.Limits.Application, at.at("application"), report)
+	checkLimit(&e.Limits.Member, at.at("member"), report)
+	if e.Cost < 1 || e.Cost > quota.MaxCost {
+		report(at.at("cost"), "must be a whole number from 1 to %d, not %d", int64(quota.MaxCost), e.Cost)
+	}
+}
+
+// checkLimits reports what is wrong with the limits of a tier or an application, which stand at base.
+func checkLimits(limits map[string]PartialLimits, base spot, known names, report reporter) {
+	for _, id := range slices.Sorted(maps.Keys(limits)) {
+		at := base.below(id)
+		known.check("endpoint", id, at.key(), report)
+		checkLimit(limits[id].Application, at.below("application"), report)
+		checkLimit(limits[id].Member, at.below("member"), report)
+	}
+}
+
+func checkLimit(l *quota.Limit, at spot, report reporter) {
+	if l != nil && *l != quota.Unlimited && (*l < 0 || *l > quota.MaxLimit) {
+		report(at, "must be %s, not %d", limitRange, int64(*l))
+	}
+}
+
+// names are what a catalog declares, by what it is.
+type names map[string]map[string]bool
+
+// check reports a name that is not declared.
+func (n names) check(noun, name string, at spot, report reporter) {
+	if n[noun][name] {
+		return
+	}
+	hint := ""
+	if len(n[noun]) <= 1000 { // more would take long where many names are wrong
+		if near := yamldoc.Nearest(name, slices.Sorted(maps.Keys(n[noun]))); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+	}
+	report(at, "there is no %s %q%s", noun, name, hint)
+}
+
+// badID says what is wrong with an id or a name; "" where nothing is.
+func badID(id string) string {
+	if id == "" || len(id) > MaxID || !printable(id) {
+		return "must be 1 to 256 bytes of UTF-8 without control characters"
+	}
+	return ""
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// check reports what is wrong with conditions by themselves.
+func (c Conditions) check(at spot, report reporter) {
+	if n := len(c.Header) + len(c.Query); n > MaxConditions {
+		report(at.at("when"), "%d conditions are too many; at most %d are allowed", n, MaxConditions)
+	}
+	for _, part := range []struct {
+		name   string
+		values map[string]string
+	}{{"header", c.Header}, {"query", c.Query}} {
+		seen := map[string]string{}
+		for _, name := range slices.Sorted(maps.Keys(part.values)) {
+			at, value := at.at("when", part.name, name), part.values[name]
+			switch first, twice := seen[fold(name)]; {
+			case twice:
+				report(at, "names are compared without regard to case, and %s is tested as well; leave one out", first)
+			case name == "" || len(name) > MaxCondition || !printable(name):
+				report(at, "a name must be 1 to %d bytes of UTF-8 without control characters", MaxCondition)
+			case part.name == "header" && !isToken(name):
+				report(at, "not the name of a header")
+			case part.name == "header" && http.CanonicalHeaderKey(name) == "Host":
+				report(at, "a host cannot be matched; leave it out")
+			}
+			seen[fold(name)] = name
+			if len(value) > MaxCondition || !printable(value) {
+				report(at, "a value must be at most %d bytes of UTF-8 without control characters", MaxCondition)
+			}
+		}
+	}
+}
+
+// isToken reports whether s is a token of RFC 9110, 5.6.2, as the names of headers are.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// candidate is one of the endpoints that have the same pattern.
+type candidate struct {
+	endpoint *Endpoint
+	index    int // in the catalog
+	terms    terms
+}
+
+// checkPatterns reports patterns that cannot be, and endpoints that could tie.
+func checkPatterns(all []Endpoint, report reporter) {
+	mux := http.NewServeMux()
+	byPattern := map[string]string{}  // the endpoint that brought a pattern to mux
+	byKey := map[string][]candidate{} // the endpoints of a pattern, in the order of the catalog
+	var keys []string
+	for i := range all {
+		e, at := &all[i], spot{section: endpoints, index: i}
+		p, err := parsePattern(e.Method, e.Path)
+		if err != nil {
+			report(at.at("match"), "%s", err)
+			continue
+		}
+		key := p.key()
+		if _, known := byKey[key]; !known {
+			text := serveMuxPattern(e.Method, e.Path)
+			if err := register(mux, text); err != nil {
+				reportConflict(at, err, byPattern, report)
+			}
+			byPattern[text] = e.ID
+			keys = append(keys, key)
+		}
+		byKey[key] = append(byKey[key], candidate{endpoint: e, index: i, terms: e.When.terms()})
+	}
+	for _, key := range keys {
+		checkTies(byKey[key], report)
+	}
+}
+
+func reportConflict(at spot, err error, byPattern map[string]string, report reporter) {
+	other, like := conflict(err)
+	text := "http.ServeMux refuses it beside the other patterns"
+	if id := byPattern[other]; id != "" {
+		text = "ambiguous with " + other + " of endpoint " + id
+		if like != "" {
+			text += ": both match " + like
+		}
+	}
+	report(at.at("match"), "%s; neither is more specific", text)
+}
+
+// checkTies reports, for each of the endpoints of one pattern, one that stands before it and that one request could meet
+// as well as it, where neither contains the other's conditions and no third endpoint decides.
+func checkTies(candidates []candidate, report reporter) {
+	if len(candidates) < 2 {
+		return
+	}
+	keys := make([]string, len(candidates))
+	decides := make(map[string]bool, len(candidates))
+	for i, c := range candidates {
+		keys[i] = c.terms.key()
+		decides[keys[i]] = true
+	}
+	for i, c := range candidates {
+		for j, before := range candidates[:i] {
+			at := spot{section: endpoints, index: c.index}
+			if keys[i] == keys[j] {
+				if c.endpoint.When.IsZero() {
+					report(at.at("match"), "ambiguous with endpoint %s, which matches the same requests; tell them apart by when", before.endpoint.ID)
+				} else {
+					report(at.at("when"), "ambiguous with endpoint %s, which has the same match and conditions", before.endpoint.ID)
+				}
+				break
+			}
+			if both, possible := c.terms.union(before.terms); possible && !decides[both.key()] {
+				report(at.at("when"), "ambiguous with endpoint %s: a request can meet both, and neither contains the other's conditions; "+
+					"add to one, or declare an endpoint with the conditions of both", before.endpoint.ID)
+				break
+			}
+		}
+	}
+}
