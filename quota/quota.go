@@ -71,7 +71,7 @@ type Decision struct {
 	// MemberUnknown says that the application's limit refused the call before what the member has used was looked
 	// up: Member.Used means nothing then, Member.Limit holds.
 	MemberUnknown bool
-	Day         Day // the day to which the call belongs; its End is the reset
+	Day           Day // the day to which the call belongs; its End is the reset
 }
 
 // Admitted reports whether the call may go on.
