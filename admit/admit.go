@@ -1,0 +1,153 @@
+// Package admit is the one use case of perdiem: a request comes in, and it is decided whether it may go on. It finds the endpoint
+// that the request meets and the caller who makes it, the limits that hold for the two, and has the call charged.
+//
+//	path, err := a.Path(escaped)                  // the one spelling of the path
+//	decision, err := a.Admit(ctx, admit.Request{Method: r.Method, Path: path, …})
+//
+// Every door (the gateway, forward-auth, Envoy's rate limit service) asks here and otherwise translates, so that a request is
+// decided in the same way through each of them. What a limit refuses is a [Decision]; everything else that keeps a request
+// from going on is an error of package fault:
+//
+//	Invalid       the request or its credential could mean two things
+//	Unauthorized  no credential, one that does not hold, or an application that the catalog does not know
+//	Forbidden     the application is suspended, or has no access to the endpoint
+//	Unavailable   the ledger or the registry is down, and the policy is to refuse
+//	Exhausted     too many unknown credentials at once
+package admit
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/quota"
+)
+
+// Options are what an [Admitter] needs. All are required.
+type Options struct {
+	// Catalog returns the snapshot that holds now. It is asked once a request.
+	Catalog func() *catalog.Snapshot
+	// Callers finds out who makes a request.
+	Callers *identity.Chain
+	// Take charges a call or refuses it: [lease.Book.Take]. The error is [fault.Unavailable] when the ledger is down.
+	Take func(context.Context, lease.Call) (quota.Decision, error)
+	// Now is the clock by which [Decision.At] is told.
+	Now func() time.Time
+}
+
+// Admitter decides requests. It is safe for concurrent use.
+type Admitter struct {
+	catalog func() *catalog.Snapshot
+	callers *identity.Chain
+	take    func(context.Context, lease.Call) (quota.Decision, error)
+	now     func() time.Time
+}
+
+// New returns an Admitter, or an error that says which option is missing.
+func New(o Options) (*Admitter, error) {
+	switch {
+	case o.Catalog == nil:
+		return nil, errors.New("admit: no catalog")
+	case o.Callers == nil:
+		return nil, errors.New("admit: nobody to identify callers")
+	case o.Take == nil:
+		return nil, errors.New("admit: nothing to charge calls to")
+	case o.Now == nil:
+		return nil, errors.New("admit: no clock")
+	}
+	return &Admitter{catalog: o.Catalog, callers: o.Callers, take: o.Take, now: o.Now}, nil
+}
+
+// Request is what a decision depends on.
+type Request struct {
+	Method   string
+	Path     catalog.Path // as [Admitter.Path] returns it
+	RawQuery string       // without the question mark
+	Header   http.Header  // names in canonical form; only what is sent on, besides credentials
+	Peer     netip.Addr   // the other end of the TCP connection
+}
+
+// Decision is the answer to a request that nothing but a limit could refuse.
+type Decision struct {
+	// Decision says whether the call is admitted, and what is left. A call that was let pass because its endpoint or its application
+	// is in shadow is admitted, though nothing was charged.
+	quota.Decision
+	// Shadowed is the limit that would have refused the call but for the shadow; None otherwise.
+	Shadowed quota.Kind
+	Caller   identity.Caller
+	Endpoint *catalog.Endpoint
+	Path     catalog.Path
+	At       time.Time // when it was decided
+}
+
+// Path brings the path of a request line, without its query, into the one spelling that is matched and sent on. The error is
+// [fault.Invalid] where it could mean two things.
+func (a *Admitter) Path(escaped string) (catalog.Path, error) {
+	return a.catalog().NormalizePath(escaped)
+}
+
+// Strip deletes from the headers of a request that goes upstream what identified its caller to perdiem.
+func (a *Admitter) Strip(h http.Header) { a.callers.Strip(h) }
+
+// Identify returns who makes a request, without a charge: a known application that is not suspended, and the member for whom
+// it acts. The errors are those of [Admitter.Admit].
+func (a *Admitter) Identify(ctx context.Context, r Request) (identity.Caller, error) {
+	caller, _, err := a.identify(ctx, a.catalog(), &r)
+	return caller, err
+}
+
+// Admit decides a request, and charges it when it is admitted. A limit's refusal is no error.
+func (a *Admitter) Admit(ctx context.Context, r Request) (Decision, error) {
+	snapshot := a.catalog()
+	caller, application, err := a.identify(ctx, snapshot, &r)
+	if err != nil {
+		return Decision{}, err
+	}
+	endpoint, err := snapshot.Match(r.Path, r.Method, r.Header, r.RawQuery)
+	if err != nil {
+		return Decision{}, err
+	}
+	limits := snapshot.Limits(application, endpoint)
+	if limits.Application == quota.NoAccess || caller.Member != "" && limits.Member == quota.NoAccess {
+		return Decision{}, fault.New(fault.Forbidden, "Application %s has no access to %s.", caller.Application, endpoint.ID)
+	}
+	d := Decision{Caller: caller, Endpoint: endpoint, Path: r.Path}
+	d.Decision, err = a.take(ctx, lease.Call{
+		Application: caller.Application,
+		Endpoint:    endpoint.ID,
+		Member:      caller.Member,
+		Limits:      limits,
+		Cost:        endpoint.Cost,
+	})
+	if err != nil {
+		return Decision{}, err
+	}
+	d.At = a.now()
+	if !d.Admitted() && (endpoint.Shadow || application.Shadow) {
+		d.Shadowed, d.Refused = d.Refused, quota.None
+	}
+	return d, nil
+}
+
+// identify finds the caller and its application.
+func (a *Admitter) identify(ctx context.Context, s *catalog.Snapshot, r *Request) (identity.Caller, *catalog.Application, error) {
+	caller, err := a.callers.Identify(ctx, identity.Request{Header: r.Header, Peer: r.Peer})
+	if err != nil {
+		return identity.Caller{}, nil, err
+	}
+	application, known := s.Application(caller.Application)
+	switch {
+	case !known:
+		return identity.Caller{}, nil, fault.New(fault.Unauthorized, "There is no application %s.", caller.Application)
+	case application.Suspended:
+		return identity.Caller{}, nil, fault.New(fault.Forbidden, "Application %s is suspended.", caller.Application)
+	default:
+		return caller, application, nil
+	}
+}

@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/perdiem/perdiem/admit"
+)
+
+// exchange is one request under way. It is the request's context, too, so that the proxy's hooks find it without a further
+// allocation.
+type exchange struct {
+	context.Context //nolint:containedctx // it is the request's context
+	decision        admit.Decision
+	observation     Observation
+	writer          http.ResponseWriter
+	client          string    // the client's address, without its port
+	body            *body     // what the upstream reads; nil when there is none
+	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
+	copied          bool      // the answer reached its end
+	values          [6]string // of the headers that are added, in one array
+}
+
+type exchangeKey struct{}
+
+// Value returns the exchange itself for its key.
+func (x *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
+}
+
+func exchangeOf(ctx context.Context) *exchange {
+	return ctx.Value(exchangeKey{}).(*exchange)
+}
+
+// escapedPath returns the path as it stands in the request line. A [net/url.URL] would not do: it decodes and encodes again, and
+// an escaped slash beside a character that should have been escaped comes out as a slash.
+func escapedPath(r *http.Request) string {
+	target := r.RequestURI
+	if !strings.HasPrefix(target, "/") {
+		// The absolute form (RFC 9112, section 3.2.2), which a server has to accept.
+		if r.URL.Host == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
+			return target // refused for not beginning with a slash
+		}
+		_, rest, _ := strings.Cut(target, "://")
+		i := strings.IndexAny(rest, "/?")
+		if i < 0 || rest[i] == '?' {
+			return "/"
+		}
+		target = rest[i:]
+	}
+	path, _, _ := strings.Cut(target, "?")
+	return path
+}
+
+// peer returns the address of the other end of the connection, and the same as text; both zero where it has none, as on a Unix
+// socket.
+func peer(r *http.Request) (netip.Addr, string) {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, ""
+	}
+	text := r.RemoteAddr[:strings.LastIndexByte(r.RemoteAddr, ':')]
+	return address.Addr(), strings.Trim(text, "[]")
+}

@@ -1,0 +1,174 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// usagePath is where callers read their usage.
+const usagePath = "/perdiem/usage"
+
+// ServeHTTP decides a request, and sends it upstream or answers it.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := g.now()
+	x := &exchange{Context: r.Context(), writer: w}
+	defer func() { // also when the proxy gives up an answer half way, which it does by a panic
+		if x.observation.Outcome == Admitted && !x.copied {
+			x.observation.Outcome = Unreachable
+			if r.Context().Err() != nil {
+				x.observation.Outcome = Abandoned
+			}
+		}
+		x.observation.Duration = g.now().Sub(began)
+		g.observe(x.observation)
+	}()
+
+	request := admit.Request{Method: r.Method, RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
+	request.Peer, x.client = peer(r)
+	if r.Method == http.MethodConnect || r.RequestURI == "*" {
+		g.fail(x, fault.New(fault.Invalid, "A request must name a resource: CONNECT and OPTIONS * are not served here."))
+		return
+	}
+	path, err := g.admit.Path(escapedPath(r))
+	if err != nil {
+		g.fail(x, err)
+		return
+	}
+	request.Path = path
+	if path.Match == usagePath {
+		g.serveUsage(x, r.Method, request)
+		return
+	}
+
+	x.decision, err = g.admit.Admit(r.Context(), request)
+	if err != nil {
+		g.fail(x, err)
+		return
+	}
+	d := &x.decision
+	x.observation.Endpoint = d.Endpoint.ID
+	if !d.Admitted() {
+		g.refuse(x)
+		return
+	}
+	x.observation.Outcome, x.observation.Kind = Admitted, d.Shadowed
+	if isUpgrade(request.Header) {
+		ctx, over, ok := g.upgrades.begin(x.Context)
+		if !ok {
+			g.fail(x, fault.New(fault.Unavailable, "The gateway is stopping."))
+			return
+		}
+		defer over()
+		x.Context = ctx
+	}
+	g.forward(x, r, request.Header)
+}
+
+// forward sends an admitted request upstream, and the answer to the client.
+func (g *Gateway) forward(x *exchange, r *http.Request, cleaned http.Header) {
+	if r.ContentLength != 0 {
+		ctx, cancel := context.WithCancel(x.Context)
+		defer cancel()
+		x.Context = ctx
+		x.body = newBody(r, g.timeout, cancel)
+		// An upstream may answer before it has read all: without this, net/http would first wait for the client to send
+		// the rest. Where the connection cannot do so, it never waits.
+		_ = http.NewResponseController(x.writer).EnableFullDuplex()
+	}
+	in := r.WithContext(x)
+	in.Header = cleaned
+	if x.body != nil {
+		in.Body = x.body
+	}
+	g.proxy.ServeHTTP(x.writer, in)
+	x.copied = true
+}
+
+// refuse answers a call that a limit refused.
+func (g *Gateway) refuse(x *exchange) {
+	d := &x.decision
+	x.observation.Outcome, x.observation.Kind = Refused, d.Refused
+	g.write(x, func(h http.Header, body []byte) (int, []byte) {
+		return g.answers.Refusal(h, body, answer.Refusal{
+			Decision:    &d.Decision,
+			Application: d.Caller.Application,
+			Member:      d.Caller.Member,
+			Endpoint:    d.Endpoint.ID,
+			At:          d.At,
+		})
+	})
+}
+
+// fail answers a request that could not be decided, or not be served.
+func (g *Gateway) fail(x *exchange, err error) {
+	x.observation.Outcome = Rejected
+	switch fault.KindOf(err) {
+	case fault.Internal, fault.Unavailable:
+		if x.Err() == nil {
+			g.log.failure("a request could not be decided", err)
+		}
+	default: // the caller's own doing
+	}
+	g.write(x, func(h http.Header, body []byte) (int, []byte) { return answer.Fault(h, body, err) })
+}
+
+// serveUsage answers a caller's question for its own usage.
+func (g *Gateway) serveUsage(x *exchange, method string, request admit.Request) {
+	if method != http.MethodGet && method != http.MethodHead {
+		g.write(x, func(h http.Header, body []byte) (int, []byte) {
+			h["Allow"] = []string{"GET, HEAD"}
+			return answer.Problem(h, body, http.StatusMethodNotAllowed, "Usage can only be read: send GET.")
+		})
+		return
+	}
+	caller, err := g.admit.Identify(x, request)
+	if err != nil {
+		g.fail(x, err)
+		return
+	}
+	report, err := g.usage.Own(x, usage.Question{
+		Application: caller.Application,
+		Member:      caller.Member,
+		TokenID:     caller.TokenID,
+		Header:      request.Header,
+		RawQuery:    request.RawQuery,
+	})
+	if err != nil {
+		g.fail(x, err)
+		return
+	}
+	x.observation.Outcome = UsageRead
+	g.write(x, func(h http.Header, body []byte) (int, []byte) {
+		text, err := json.Marshal(report)
+		if err != nil {
+			return answer.Fault(h, body, err)
+		}
+		h["Content-Type"] = []string{"application/json"}
+		h["Cache-Control"] = []string{"no-store"}
+		return http.StatusOK, append(append(body, text...), '\n')
+	})
+}
+
+// write sends an answer of the gateway's own, in a body that is used again.
+func (g *Gateway) write(x *exchange, compose func(h http.Header, body []byte) (int, []byte)) {
+	room := g.bodies.Get().(*[]byte)
+	status, body := compose(x.writer.Header(), (*room)[:0])
+	x.observation.Status = status
+	answer.Send(x.writer, status, body)
+	if cap(body) <= 64<<10 { // a long report is not kept
+		*room = body
+	}
+	g.bodies.Put(room)
+}
+
+// limits tells an admitted call what is left, in place of whatever the upstream says under the same names.
+func (g *Gateway) limits(x *exchange, upstream http.Header) {
+	g.answers.Clear(upstream)
+	g.answers.Limits(x.writer.Header(), &x.decision.Decision, x.decision.At)
+}

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/perdiem/perdiem/answer"
+)
+
+const (
+	// idleUpstream is how many unused connections to the upstream are kept, and for how long.
+	idleUpstream        = 512
+	idleUpstreamTimeout = time.Minute
+	// dialTimeout is how long a connection to the upstream may take to be made, TLS apart.
+	dialTimeout = 5 * time.Second
+	// continueTimeout is how long a client that waits for 100 Continue waits for the upstream to say it.
+	continueTimeout = time.Second
+)
+
+func newTransport(timeout time.Duration) *http.Transport {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: min(timeout, dialTimeout)}).DialContext,
+		TLSHandshakeTimeout:    min(timeout, dialTimeout),
+		MaxIdleConnsPerHost:    idleUpstream,
+		IdleConnTimeout:        idleUpstreamTimeout,
+		ResponseHeaderTimeout:  timeout,
+		ExpectContinueTimeout:  continueTimeout,
+		MaxResponseHeaderBytes: maxUpstreamHeaderBytes,
+		DisableCompression:     true, // what the client accepts is for the client to say
+	}
+}
+
+func (g *Gateway) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        g.rewrite,
+		ModifyResponse: g.modifyResponse,
+		ErrorHandler:   g.upstreamFailed,
+		Transport:      g.transport,
+		BufferPool:     &buffers{},
+		ErrorLog:       log.New(io.Discard, "", 0), // it speaks only of answers that either side broke off
+	}
+}
+
+// rewrite makes the request that goes upstream out of the client's.
+func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
+	x := exchangeOf(p.In.Context())
+	d := &x.decision
+	out := p.Out
+
+	// Opaque is written into the request line as it is, which is how what is sent stays what was matched.
+	*out.URL = url.URL{
+		Scheme:     g.upstream.Scheme,
+		Host:       g.upstream.Host,
+		Opaque:     g.base + d.Path.Forward,
+		RawQuery:   p.In.URL.RawQuery,
+		ForceQuery: p.In.URL.ForceQuery,
+	}
+
+	h := out.Header
+	g.admit.Strip(h)
+	n := 0
+	set := func(name, value string) {
+		if value != "" {
+			x.values[n] = value
+			h[name] = x.values[n : n+1 : n+1]
+			n++
+		}
+	}
+	set("X-Perdiem-Application", d.Caller.Application)
+	set("X-Perdiem-Member", d.Caller.Member)
+	set("X-Perdiem-Endpoint", d.Endpoint.ID)
+	set("X-Forwarded-For", x.client)
+	set("X-Forwarded-Host", p.In.Host)
+	if p.In.TLS == nil {
+		set("X-Forwarded-Proto", "http")
+	} else {
+		set("X-Forwarded-Proto", "https")
+	}
+
+	if x.body != nil && len(out.Trailer) > 0 {
+		g.admit.Strip(out.Trailer)
+		maps.DeleteFunc(out.Trailer, func(name string, _ []string) bool { return isReserved(name) })
+		x.body.trailer = out.Trailer
+	}
+}
+
+// modifyResponse readies an upstream's answer for the client.
+func (g *Gateway) modifyResponse(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	x.body.answered()
+	x.observation.Status = res.StatusCode
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		granted := res.Header.Get("Upgrade")
+		if asked := res.Request.Header.Get("Upgrade"); asked == "" || !strings.EqualFold(asked, granted) {
+			return errors.New("the upstream switched to a protocol that was not asked for")
+		}
+		x.switched = true
+	}
+	h := x.writer.Header()
+	if _, told := res.Header["Content-Type"]; !told {
+		h["Content-Type"] = nil // keeps net/http from guessing one
+	}
+	g.limits(x, res.Header)
+	return nil
+}
+
+// upstreamFailed answers a request for which the upstream gave no answer.
+func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	x.body.answered()
+	switch {
+	case x.switched: // the connection is another protocol's, and broken
+		x.observation.Outcome = Abandoned
+	case x.body.broken():
+		x.observation.Outcome = Abandoned
+		g.upstreamProblem(x, http.StatusBadRequest, "The request's body ended early or is malformed.")
+	case x.Err() != nil && !x.body.timedOut():
+		x.observation.Outcome, x.observation.Status = Abandoned, statusClientGone
+	case isTimeout(err) || x.body.timedOut():
+		x.observation.Outcome = TimedOut
+		g.log.failure("the upstream did not answer in time", err)
+		g.upstreamProblem(x, http.StatusGatewayTimeout, "The service behind the gateway did not answer in time.")
+	default:
+		x.observation.Outcome = Unreachable
+		g.log.failure("the upstream could not be reached, or broke off", err)
+		g.upstreamProblem(x, http.StatusBadGateway, "The service behind the gateway could not be reached, or did not answer properly.")
+	}
+}
+
+// upstreamProblem answers in the upstream's place. The call was charged, so its caller is told what is left.
+func (g *Gateway) upstreamProblem(x *exchange, status int, detail string) {
+	g.write(x, func(h http.Header, body []byte) (int, []byte) {
+		g.limits(x, nil)
+		return answer.Problem(h, body, status, detail)
+	})
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// buffers are what answers are copied through.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+// Get returns a buffer.
+func (b *buffers) Get() []byte {
+	if array, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return array[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put takes back what Get returned.
+func (b *buffers) Put(buffer []byte) { b.pool.Put((*[bufferSize]byte)(buffer)) }

@@ -1,0 +1,89 @@
+package usage
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/perdiem/perdiem/fault"
+)
+
+// Question is a caller's question for its own usage.
+type Question struct {
+	Application string // the caller's
+	Member      string // the caller's; empty: it is the application itself
+	TokenID     string // of the credential that says so; empty: it has no id
+	Header      http.Header
+	RawQuery    string
+}
+
+// Own returns today's report to a caller that asks with its own credential. A member sees its own usage. The application sees
+// that of the member whom it names by the query parameter member or by the header X-Member-Id, or of none.
+//
+// The error is [fault.Exhausted] when a credential asks more than ten times in a second, [fault.Forbidden] when a member
+// asks for another's usage or members may not ask at all, [fault.Invalid] when the question is malformed, and otherwise as
+// [Reader.Today] has it.
+func (r *Reader) Own(ctx context.Context, q Question) (*Report, error) {
+	asker := q.TokenID
+	if asker == "" {
+		// An application's id has no control characters, so the two cannot run into each other.
+		asker = q.Application + "\x00" + q.Member
+	}
+	if !r.guard.allow(asker, r.now()) {
+		return nil, fault.New(fault.Exhausted, "Usage can be read %d times a second.", perSecond)
+	}
+	if r.applicationOnly && q.Member != "" {
+		return nil, fault.New(fault.Forbidden, "Usage is told to the application, not to its members: ask with the application's own token.")
+	}
+	named, err := namedMember(q)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case q.Member == "":
+		return r.Today(ctx, q.Application, named)
+	case named == "" || named == q.Member:
+		return r.Today(ctx, q.Application, q.Member)
+	default:
+		return nil, fault.New(fault.Forbidden, "A member's token shows that member's usage and no other's.")
+	}
+}
+
+// namedMember returns the member whom the question names, and "" where it names none.
+func namedMember(q Question) (string, error) {
+	query, err := url.ParseQuery(q.RawQuery)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "The query cannot be read: separate its parameters by & and escape the rest.")
+	}
+	values := append(query["member"], q.Header["X-Member-Id"]...)
+	if len(values) == 0 {
+		return "", nil
+	}
+	named := values[0]
+	for _, other := range values[1:] {
+		if other != named {
+			return "", fault.New(fault.Invalid, "Two different members are named: name one, by ?member= or by X-Member-Id.")
+		}
+	}
+	if !validID(named) {
+		return "", fault.New(fault.Invalid, "A member's id is 1 to 256 bytes of UTF-8 without control characters.")
+	}
+	if named == q.Application {
+		return "", nil // an application is no member of itself
+	}
+	return named, nil
+}
+
+func validID(id string) bool {
+	if id == "" || len(id) > 256 || !utf8.ValidString(id) {
+		return false
+	}
+	for _, r := range id {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
+}
