@@ -1,23 +1,50 @@
 // Package registry keeps what outlives a day: the catalog and its overrides, tokens, settings, and the audit of every
 // change to them. It owns the interface [Registry] and the words that go with it; package sqlregistry implements it,
 // and package registrytest holds what every implementation must do.
+//
+// # Whose is what
+//
+// The catalog has two layers. What a file brought belongs to the file: [Registry.Apply] makes that layer equal to the next
+// file, and removes nothing else. What was made at run time, by command line, API or portal, lies over it: an override made at
+// run time goes before the file's, for each kind of limit by itself, and stays until it is cleared, even while the application
+// or the endpoint that it names is gone from the file. [Registry.Catalog] returns both layers as one: what holds.
 package registry
 
 import (
 	"context"
+
+	"github.com/perdiem/perdiem/catalog"
 )
 
-// Registry is the store. Each method is safe for concurrent use, by many nodes too; each change is one transaction,
-// durable when the method returns, and lands in the audit within it. Errors are those of package fault;
-// [fault.Unavailable] means that the store cannot be reached or written at the moment.
+// Registry is the store. Each method is safe for concurrent use, by many nodes too. Each change is one transaction, durable when the
+// method returns, and lands in the audit within it; a change that changes nothing leaves no trace. Errors are those of package
+// fault; [fault.Unavailable] means that the store cannot be reached or written at the moment.
 type Registry interface {
+	// Catalog returns what holds, valid and in canonical form, and its version, which rises with each change. The catalog is the
+	// caller's own. [fault.NotFound] where none was ever applied.
+	Catalog(context.Context) (c *catalog.Catalog, version int64, err error)
+	// Version returns the version of the catalog alone, at little cost: 0 where none was ever applied.
+	Version(context.Context) (int64, error)
+	// Apply makes the file's layer equal to c, and returns what that changes in what holds, and which overrides were kept over
+	// the file's or for a name that the file no longer has. Tokens of an application that is removed are revoked. [fault.Invalid]
+	// where c is not valid; then nothing is changed.
+	Apply(ctx context.Context, c *catalog.Catalog, o ApplyOptions) ([]catalog.Change, error)
+	// SetOverride sets at run time those of an application's limits for an endpoint that l tells, and leaves the other as it
+	// was. [fault.NotFound] where the catalog has no such application or endpoint; [fault.Invalid] where l tells
+	// nothing, or no limit that can be set.
+	SetOverride(ctx context.Context, application, endpoint string, l catalog.PartialLimits, actor string) error
+	// ClearOverride takes back what [Registry.SetOverride] set. [fault.NotFound] where the catalog has no such application or
+	// endpoint, or where there is no override; [fault.Conflict] where the only override there is belongs to the file.
+	ClearOverride(ctx context.Context, application, endpoint, actor string) error
+
 	// IssueToken keeps a new token and returns it under a fresh id. [fault.Invalid] as in [NewToken.Validate];
 	// [fault.NotFound] where the catalog has no such application; [fault.Conflict] where the hash was issued before.
+	// Tokens that expired long ago are forgotten here, some at a time.
 	IssueToken(context.Context, NewToken) (Token, error)
-	// RevokeToken ends a token for good. [fault.NotFound] where there is none of that id, [fault.Conflict] where it was revoked before.
+	// RevokeToken ends a token for good; ending it again changes nothing. [fault.NotFound] where there is none of that id.
 	RevokeToken(ctx context.Context, id, actor string) error
-	// Tokens returns the tokens of an application, expired and revoked ones too, in the order in which they were issued.
-	// [fault.NotFound] where the catalog has no such application.
+	// Tokens returns the tokens of an application, those expired or revoked too, in the order in which they were issued.
+	// [fault.NotFound] where the catalog has no such application and no token was issued for it.
 	Tokens(ctx context.Context, application string) ([]Token, error)
 	// TokenByHash returns the token that was issued with hash, expired or not. [fault.NotFound] where there is none or it
 	// was revoked.
@@ -33,6 +60,17 @@ type Registry interface {
 	// SetSetting sets key to value. The audit records that it was set, not the value.
 	SetSetting(ctx context.Context, key, value string) error
 
+	// Audit returns up to limit entries of the audit, 1 to 1000, the newest first, of those older than the entry before;
+	// before 0 begins with the newest of all.
+	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
+
 	// Close lets go of the store. Nothing may be called after it.
 	Close() error
+}
+
+// ApplyOptions says how a catalog's file is applied, and for whom.
+type ApplyOptions struct {
+	Source string // the file's name, for the audit
+	Actor  string // who applies it, for the audit
+	DryRun bool   // only say what would change
 }

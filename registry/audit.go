@@ -1,0 +1,24 @@
+package registry
+
+import "time"
+
+// AuditEntry is one change: who made it, to what, and what it was before and after.
+type AuditEntry struct {
+	Seq     int64     // rises with each entry
+	At      time.Time // to the millisecond
+	Actor   string    // who; empty: perdiem itself
+	Action  string    // one of the Action constants
+	Subject string    // what was changed: "override acme posts.create", "token tok_…"
+	Before  string    // what it was; empty where it did not exist, or is not for the audit
+	After   string    // what it is; the same
+}
+
+// The actions in the audit.
+const (
+	ActionApply         = "catalog.apply"
+	ActionSetOverride   = "override.set"
+	ActionClearOverride = "override.clear"
+	ActionIssueToken    = "token.issue"
+	ActionRevokeToken   = "token.revoke"
+	ActionSetSetting    = "setting.set"
+)

@@ -1,0 +1,206 @@
+package registrytest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
+)
+
+func testSettings(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	want := func(value string, ok bool) {
+		t.Helper()
+		if got, found, err := f.Setting(ctx, "ledger"); got != value || found != ok || err != nil {
+			t.Errorf("Setting: %q, %t, %v; want %q, %t", got, found, err, value, ok)
+		}
+	}
+	want("", false)
+	for _, value := range []string{"4f2a", "", "it's; --", "9b"} {
+		if err := f.SetSetting(ctx, "ledger", value); err != nil {
+			t.Fatal(err)
+		}
+		want(value, true)
+	}
+	if _, found, err := f.Setting(ctx, "other"); found || err != nil {
+		t.Errorf("another setting: %t, %v", found, err)
+	}
+}
+
+func testAudit(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	f.clock.Advance(time.Second)
+	if err := f.SetOverride(ctx, "acme", "posts.create", Limits(7, quota.Unlimited), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SetOverride(ctx, "acme", "posts.create", catalog.PartialLimits{Member: new(quota.Limit(1))}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.ClearOverride(ctx, "acme", "posts.create", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	token := f.issue(t, registry.NewToken{Application: "acme", Member: "m-1", Expires: f.clock.Now().Add(time.Hour), Actor: "cy"})
+	if err := f.RevokeToken(ctx, token.ID, "dee"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.SetSetting(ctx, "key", "secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := f.Audit(ctx, 0, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	override := "override acme posts.create"
+	want := []registry.AuditEntry{
+		{Action: registry.ActionSetSetting, Subject: "setting key"},
+		{Actor: "dee", Action: registry.ActionRevokeToken, Subject: "token " + token.ID, After: "revoked"},
+		{Actor: "cy", Action: registry.ActionIssueToken, Subject: "token " + token.ID, After: "application acme member m-1 expires 2026-11-23T13:00:01Z"},
+		{Actor: "bob", Action: registry.ActionClearOverride, Subject: override, Before: "application 7 member 1"},
+		{Actor: "ann", Action: registry.ActionSetOverride, Subject: override, Before: "application 7 member unlimited", After: "application 7 member 1"},
+		{Actor: "ann", Action: registry.ActionSetOverride, Subject: override, After: "application 7 member unlimited"},
+	}
+	for i := range entries {
+		if i+1 < len(entries) && entries[i].Seq <= entries[i+1].Seq {
+			t.Errorf("entry %d comes before %d", entries[i].Seq, entries[i+1].Seq)
+		}
+		if !entries[i].At.Equal(f.clock.Now()) {
+			t.Errorf("entry %d is of %v", i, entries[i].At)
+		}
+		entries[i].Seq, entries[i].At = 0, time.Time{}
+	}
+	if diff := cmp.Diff(want, entries); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+	all, err := f.Audit(ctx, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) <= len(want) {
+		t.Fatal("the audit says nothing of the catalog")
+	}
+	for _, e := range all[len(want):] {
+		if e.Actor != "operator" || e.Action != registry.ActionApply || e.Subject == "" {
+			t.Errorf("of the catalog it says %+v", e)
+		}
+	}
+	for _, e := range all {
+		if strings.Contains(fmt.Sprint(e), "secret") {
+			t.Errorf("the audit holds a setting's value: %+v", e)
+		}
+	}
+}
+
+func testAuditPages(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	all, err := f.Audit(ctx, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paged []registry.AuditEntry
+	for before := int64(0); ; {
+		page, err := f.Audit(ctx, before, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		paged = append(paged, page...)
+		before = page[len(page)-1].Seq
+	}
+	if diff := cmp.Diff(all, paged); diff != "" {
+		t.Errorf("page by page (-whole +paged):\n%s", diff)
+	}
+	for _, limit := range []int{-1, 0, 1001} {
+		_, err := f.Audit(ctx, 0, limit)
+		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)
+	}
+}
+
+// testConcurrency has everything happen at once and looks at what is left.
+func testConcurrency(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	const workers, rounds = 8, 12
+	var wg sync.WaitGroup
+	failed := make(chan error, workers*rounds*8)
+	check := func(err error) {
+		if err != nil {
+			failed <- err
+		}
+	}
+	for w := range workers {
+		wg.Go(func() {
+			application := []string{"acme", "beta"}[w%2]
+			for i := range rounds {
+				hash := f.hash()
+				token, err := f.IssueToken(ctx, registry.NewToken{Hash: hash, Application: application})
+				check(err)
+				_, err = f.TokenByHash(ctx, hash)
+				check(err)
+				check(f.RevokeToken(ctx, token.ID, ""))
+				if _, err := f.TokenByHash(ctx, hash); fault.KindOf(err) != fault.NotFound {
+					failed <- fmt.Errorf("a token found after its revocation: %w", err)
+				}
+				check(f.SetOverride(ctx, application, "posts.create", Limits(quota.Limit(w), quota.Limit(i)), ""))
+				c := Catalog()
+				c.Endpoints[0].Limits.Application = quota.Limit(w*rounds + i)
+				_, err = f.Apply(ctx, c, registry.ApplyOptions{})
+				check(err)
+				held, _, err := f.Catalog(ctx)
+				check(err)
+				check(held.Validate())
+			}
+		})
+	}
+	wg.Wait()
+	close(failed)
+	for err := range failed {
+		t.Error(err)
+	}
+	revoked, _, err := f.Revocations(ctx, 0)
+	if len(revoked) != workers*rounds || err != nil {
+		t.Errorf("%d revocations, %v; want %d", len(revoked), err, workers*rounds)
+	}
+	_, version := f.catalog(t)
+	entries, err := f.Audit(ctx, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := make(map[string]int)
+	for _, e := range entries {
+		changes[e.Action]++
+	}
+	if got := changes[registry.ActionRevokeToken]; got != workers*rounds {
+		t.Errorf("the audit tells of %d revocations, want %d", got, workers*rounds)
+	}
+	// Each change of the catalog raised its version once: no two saw the same one. The first apply left several entries.
+	if version < int64(changes[registry.ActionSetOverride]) {
+		t.Errorf("version %d after %d overrides", version, changes[registry.ActionSetOverride])
+	}
+}
+
+func testCancelled(t *testing.T, f *fixture) {
+	f.apply(t, Catalog())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := f.Catalog(ctx)
+	wantKind(t, "Catalog", err, fault.Unavailable)
+	wantKind(t, "SetSetting", f.SetSetting(ctx, "key", "value"), fault.Unavailable)
+	if _, ok, err := f.Setting(t.Context(), "key"); ok || err != nil {
+		t.Errorf("Setting: %t, %v", ok, err)
+	}
+}

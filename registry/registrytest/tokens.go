@@ -1,0 +1,228 @@
+package registrytest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+)
+
+func testTokens(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	now := f.clock.Now()
+	first := registry.NewToken{Hash: f.hash(), Application: "acme", Member: "urn:li:person/é", Expires: now.Add(time.Hour), Actor: "operator"}
+	var want []registry.Token
+	got := f.issue(t, first)
+	want = append(want, registry.Token{ID: got.ID, Application: "acme", Member: "urn:li:person/é", Created: now, Expires: now.Add(time.Hour)})
+	own := f.issue(t, registry.NewToken{Application: "acme", Member: "acme"})
+	want = append(want, registry.Token{ID: own.ID, Application: "acme", Created: now})
+	f.issue(t, registry.NewToken{Application: "beta"})
+	if diff := cmp.Diff(want, []registry.Token{got, own}); diff != "" {
+		t.Errorf("issued (-want +got):\n%s", diff)
+	}
+	for _, token := range want {
+		if !strings.HasPrefix(token.ID, "tok_") || len(token.ID) != len("tok_")+16 {
+			t.Errorf("id %q", token.ID)
+		}
+	}
+	tokens, err := f.Tokens(ctx, "acme")
+	if diff := cmp.Diff(want, tokens); diff != "" || err != nil {
+		t.Errorf("Tokens: %v (-want +got):\n%s", err, diff)
+	}
+	found, err := f.TokenByHash(ctx, first.Hash)
+	if diff := cmp.Diff(want[0], found); diff != "" || err != nil {
+		t.Errorf("TokenByHash: %v (-want +got):\n%s", err, diff)
+	}
+	f.clock.Advance(2 * time.Hour)
+	if found, err := f.TokenByHash(ctx, first.Hash); err != nil || found != want[0] {
+		t.Errorf("TokenByHash of an expired token: %v, %v", found, err)
+	}
+	_, err = f.TokenByHash(ctx, f.hash())
+	wantKind(t, "TokenByHash of another", err, fault.NotFound)
+	_, err = f.Tokens(ctx, "nobody")
+	wantKind(t, "Tokens of nobody", err, fault.NotFound)
+
+	// What is kept to the millisecond says so.
+	odd := f.clock.Now().Add(time.Hour + 123456789*time.Nanosecond)
+	token := f.issue(t, registry.NewToken{Application: "acme", Expires: odd})
+	if want := odd.Truncate(time.Millisecond); !token.Expires.Equal(want) {
+		t.Errorf("expires %v, want %v", token.Expires, want)
+	}
+}
+
+func testTokenErrors(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	used := f.hash()
+	f.issue(t, registry.NewToken{Hash: used, Application: "acme"})
+	for _, test := range []struct {
+		name string
+		new  registry.NewToken
+		kind fault.Kind
+	}{
+		{"an unknown application", registry.NewToken{Hash: f.hash(), Application: "nobody"}, fault.NotFound},
+		{"no application", registry.NewToken{Hash: f.hash()}, fault.Invalid},
+		{"a member of 257 bytes", registry.NewToken{Hash: f.hash(), Application: "acme", Member: strings.Repeat("m", 257)}, fault.Invalid},
+		{"a member with NUL", registry.NewToken{Hash: f.hash(), Application: "acme", Member: "m\x00"}, fault.Invalid},
+		{"a member with a newline", registry.NewToken{Hash: f.hash(), Application: "acme", Member: "m\n"}, fault.Invalid},
+		{"a member that is not UTF-8", registry.NewToken{Hash: f.hash(), Application: "acme", Member: "m\xff"}, fault.Invalid},
+		{"an expiry now", registry.NewToken{Hash: f.hash(), Application: "acme", Expires: f.clock.Now()}, fault.Invalid},
+		{"an expiry that has passed", registry.NewToken{Hash: f.hash(), Application: "acme", Expires: f.clock.Now().Add(-time.Hour)}, fault.Invalid},
+		{"a hash that was used", registry.NewToken{Hash: used, Application: "beta"}, fault.Conflict},
+	} {
+		_, err := f.IssueToken(ctx, test.new)
+		wantKind(t, test.name, err, test.kind)
+	}
+	if tokens, err := f.Tokens(ctx, "acme"); len(tokens) != 1 || err != nil {
+		t.Errorf("tokens: %v, %v", tokens, err)
+	}
+	wantKind(t, "RevokeToken", f.RevokeToken(ctx, "tok_0000000000000000", ""), fault.NotFound)
+}
+
+func testRevoke(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	hashes := []registry.Hash{f.hash(), f.hash(), f.hash()}
+	var tokens []registry.Token
+	for _, hash := range hashes {
+		tokens = append(tokens, f.issue(t, registry.NewToken{Hash: hash, Application: "acme"}))
+	}
+	f.clock.Advance(time.Minute)
+	revoke := func(i int) {
+		t.Helper()
+		if err := f.RevokeToken(ctx, tokens[i].ID, "operator"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke(1)
+	_, err := f.TokenByHash(ctx, hashes[1])
+	wantKind(t, "TokenByHash of a revoked token", err, fault.NotFound)
+	if _, err := f.TokenByHash(ctx, hashes[0]); err != nil {
+		t.Errorf("TokenByHash of another: %v", err)
+	}
+	listed, err := f.Tokens(ctx, "acme")
+	want := slices.Clone(tokens)
+	want[1].Revoked = f.clock.Now()
+	if diff := cmp.Diff(want, listed); diff != "" || err != nil {
+		t.Errorf("Tokens: %v (-want +got):\n%s", err, diff)
+	}
+
+	_, end, err := f.Revocations(ctx, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, next, err := f.Revocations(ctx, 0)
+	if diff := cmp.Diff([]registry.Revocation{{TokenID: tokens[1].ID, Hash: hashes[1]}}, all); diff != "" || err != nil || next != end {
+		t.Errorf("the log: next %d, end %d, %v (-want +got):\n%s", next, end, err, diff)
+	}
+	revoke(1) // again: nothing
+	revoke(0)
+	revoke(2)
+	more, next, err := f.Revocations(ctx, next)
+	wantMore := []registry.Revocation{{TokenID: tokens[0].ID, Hash: hashes[0]}, {TokenID: tokens[2].ID, Hash: hashes[2]}}
+	if diff := cmp.Diff(wantMore, more); diff != "" || err != nil {
+		t.Errorf("the log's rest: %v (-want +got):\n%s", err, diff)
+	}
+	if none, still, err := f.Revocations(ctx, next); len(none) != 0 || still != next || err != nil {
+		t.Errorf("after the end: %v, next %d after %d, %v", none, still, next, err)
+	}
+}
+
+func testRemovalRevokes(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	hash, other := f.hash(), f.hash()
+	token := f.issue(t, registry.NewToken{Hash: hash, Application: "acme"})
+	f.issue(t, registry.NewToken{Hash: other, Application: "beta"})
+	without := Catalog()
+	without.Applications = without.Applications[1:]
+	f.apply(t, without)
+	_, err := f.TokenByHash(ctx, hash)
+	wantKind(t, "TokenByHash", err, fault.NotFound)
+	if _, err := f.TokenByHash(ctx, other); err != nil {
+		t.Errorf("TokenByHash of another application's: %v", err)
+	}
+	revoked, _, err := f.Revocations(ctx, 0)
+	if diff := cmp.Diff([]registry.Revocation{{TokenID: token.ID, Hash: hash}}, revoked); diff != "" || err != nil {
+		t.Errorf("the log: %v (-want +got):\n%s", err, diff)
+	}
+	// The application's return does not bring its tokens back.
+	f.apply(t, Catalog())
+	_, err = f.TokenByHash(ctx, hash)
+	wantKind(t, "TokenByHash after the application's return", err, fault.NotFound)
+	f.issue(t, registry.NewToken{Application: "acme"})
+}
+
+func testRevocationPages(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	const tokens = 300
+	for range tokens {
+		f.issue(t, registry.NewToken{Application: "acme"})
+	}
+	f.apply(t, &catalog.Catalog{CatchAll: Catalog().CatchAll})
+	seen := make(map[string]bool)
+	for since := int64(0); ; {
+		page, next, err := f.Revocations(ctx, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range page {
+			if seen[one.TokenID] {
+				t.Fatalf("%s twice", one.TokenID)
+			}
+			seen[one.TokenID] = true
+		}
+		if next == since {
+			break
+		}
+		since = next
+	}
+	if len(seen) != tokens {
+		t.Errorf("%d revocations, want %d", len(seen), tokens)
+	}
+}
+
+func testForget(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	hash := f.hash()
+	brief := f.issue(t, registry.NewToken{Hash: hash, Application: "acme", Expires: f.clock.Now().Add(time.Hour)})
+	ended := f.issue(t, registry.NewToken{Application: "acme", Expires: f.clock.Now().Add(time.Hour)})
+	lasting := f.issue(t, registry.NewToken{Application: "acme"})
+	for _, token := range []registry.Token{ended, lasting} {
+		if err := f.RevokeToken(ctx, token.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.clock.Advance(25 * time.Hour) // expired a day ago: still told apart from one that never was
+	f.issue(t, registry.NewToken{Application: "beta"})
+	if found, err := f.TokenByHash(ctx, hash); err != nil || found != brief {
+		t.Errorf("TokenByHash: %v, %v", found, err)
+	}
+	f.clock.Advance(365 * 24 * time.Hour)
+	f.issue(t, registry.NewToken{Application: "beta"})
+	tokens, err := f.Tokens(ctx, "acme")
+	if err != nil || len(tokens) != 1 || tokens[0].ID != lasting.ID {
+		t.Errorf("a year later: %v, %v; want just the one that never expires", tokens, err)
+	}
+	revoked, next, err := f.Revocations(ctx, 0)
+	if err != nil || len(revoked) != 1 || revoked[0].TokenID != lasting.ID {
+		t.Errorf("the log: %v, %v", revoked, err)
+	}
+	// Positions in the log are not used again.
+	again := f.issue(t, registry.NewToken{Application: "acme"})
+	if err := f.RevokeToken(ctx, again.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if revoked, _, err := f.Revocations(ctx, next); err != nil || len(revoked) != 1 || revoked[0].TokenID != again.ID {
+		t.Errorf("the log's rest: %v, %v", revoked, err)
+	}
+}

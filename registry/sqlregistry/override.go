@@ -1,0 +1,249 @@
+package sqlregistry
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
+)
+
+// override is one that was made at run time.
+type override struct {
+	application, endpoint string
+	limits                catalog.PartialLimits
+}
+
+// overrides is the layer over the file's, in the order of application and endpoint.
+type overrides []override
+
+// putOver changes c, the file's layer, to what holds. An override of something that c does not have waits for it to come back.
+func (o overrides) putOver(c *catalog.Catalog) {
+	applications, endpoints := indexApplications(c), indexEndpoints(c)
+	for _, one := range o {
+		a, ok := applications[one.application]
+		if !ok || !endpoints[one.endpoint] {
+			continue
+		}
+		if a.Overrides == nil {
+			a.Overrides = make(map[string]catalog.PartialLimits)
+		}
+		a.Overrides[one.endpoint] = merge(one.limits, a.Overrides[one.endpoint])
+	}
+}
+
+// keptOver returns the overrides that stay though the file, of which old was the last and c is the next, says another number, or
+// no longer has what they name.
+func (o overrides) keptOver(old, c *catalog.Catalog) []catalog.Change {
+	var kept []catalog.Change
+	applications, endpoints := indexApplications(c), indexEndpoints(c)
+	hadApplications, hadEndpoints := indexApplications(old), indexEndpoints(old)
+	for _, one := range o {
+		change := catalog.Change{Op: catalog.Kept, Noun: "override", Name: one.application + " " + one.endpoint}
+		a, ok := applications[one.application]
+		if !ok || !endpoints[one.endpoint] {
+			if _, had := hadApplications[one.application]; had && hadEndpoints[one.endpoint] {
+				kept = append(kept, change)
+			}
+			continue
+		}
+		file := a.Overrides[one.endpoint]
+		compare := func(field string, own, its *quota.Limit) {
+			if own != nil && its != nil && *own != *its {
+				change.Field, change.From, change.To = field, own.String(), its.String()
+				kept = append(kept, change)
+			}
+		}
+		compare("application", one.limits.Application, file.Application)
+		compare("member", one.limits.Member, file.Member)
+	}
+	return kept
+}
+
+// merge returns what over tells, and what under tells where over does not.
+func merge(over, under catalog.PartialLimits) catalog.PartialLimits {
+	if over.Application == nil {
+		over.Application = under.Application
+	}
+	if over.Member == nil {
+		over.Member = under.Member
+	}
+	return over
+}
+
+func indexApplications(c *catalog.Catalog) map[string]*catalog.Application {
+	index := make(map[string]*catalog.Application, len(c.Applications))
+	for i := range c.Applications {
+		index[c.Applications[i].ID] = &c.Applications[i]
+	}
+	return index
+}
+
+func indexEndpoints(c *catalog.Catalog) map[string]bool {
+	index := map[string]bool{catalog.CatchAllID: true}
+	for i := range c.Endpoints {
+		index[c.Endpoints[i].ID] = true
+	}
+	return index
+}
+
+// SetOverride sets at run time the limits that l tells.
+func (r *Registry) SetOverride(ctx context.Context, application, endpoint string, l catalog.PartialLimits, actor string) error {
+	if l.IsZero() {
+		return fault.New(fault.Invalid, "the override tells no limit: give one for the application, for its members, or both")
+	}
+	for _, limit := range []*quota.Limit{l.Application, l.Member} {
+		if limit != nil && *limit != quota.Unlimited && (*limit < 0 || *limit > quota.MaxLimit) {
+			return fault.New(fault.Invalid, "limit %d: must be a whole number from 0 to %d, or unlimited", int64(*limit), int64(quota.MaxLimit))
+		}
+	}
+	return r.write(ctx, func(tx *sql.Tx) error {
+		if _, err := readApplication(ctx, tx, application); err != nil {
+			return err
+		}
+		if err := requireEndpoint(ctx, tx, endpoint); err != nil {
+			return err
+		}
+		before, err := readOverride(ctx, tx, application, endpoint)
+		if err != nil {
+			return err
+		}
+		after := merge(l, before)
+		if describeLimits(after) == describeLimits(before) {
+			return errRollback
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO overrides (application, endpoint, application_limit, member_limit) VALUES ($1, $2, $3, $4) "+
+			"ON CONFLICT (application, endpoint) DO UPDATE SET application_limit = excluded.application_limit, member_limit = excluded.member_limit",
+			application, endpoint, toNullable(after.Application), toNullable(after.Member)); err != nil {
+			return err
+		}
+		return r.recordOverride(ctx, tx, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionSetOverride, Before: describeLimits(before), After: describeLimits(after),
+		}, application, endpoint)
+	})
+}
+
+// ClearOverride takes back what SetOverride set.
+func (r *Registry) ClearOverride(ctx context.Context, application, endpoint, actor string) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		before, err := readOverride(ctx, tx, application, endpoint)
+		if err != nil {
+			return err
+		}
+		if before.IsZero() {
+			return whyNothingToClear(ctx, tx, application, endpoint)
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1 AND endpoint = $2", application, endpoint); err != nil {
+			return err
+		}
+		return r.recordOverride(ctx, tx, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionClearOverride, Before: describeLimits(before),
+		}, application, endpoint)
+	})
+}
+
+// recordOverride makes a changed override known to nodes and to the audit.
+func (r *Registry) recordOverride(ctx context.Context, tx *sql.Tx, e registry.AuditEntry, application, endpoint string) error {
+	if err := raiseVersion(ctx, tx); err != nil {
+		return err
+	}
+	e.Subject = fmt.Sprintf("override %s %s", application, endpoint)
+	return r.record(ctx, tx, e)
+}
+
+// whyNothingToClear returns the error that says why there is no override of run time.
+func whyNothingToClear(ctx context.Context, q querier, application, endpoint string) error {
+	a, err := readApplication(ctx, q, application)
+	if err != nil {
+		return err
+	}
+	if err := requireEndpoint(ctx, q, endpoint); err != nil {
+		return err
+	}
+	if _, ok := a.Overrides[endpoint]; ok {
+		return fault.New(fault.Conflict, "the override of %s for %s belongs to the catalog's file: take it out there, and apply the file", application, endpoint)
+	}
+	return fault.New(fault.NotFound, "application %s has no override for %s", application, endpoint)
+}
+
+// readApplication returns the file's document of an application.
+func readApplication(ctx context.Context, q querier, id string) (applicationDocument, error) {
+	text, ok, err := readItem(ctx, q, kindApplication, id)
+	if err != nil {
+		return applicationDocument{}, err
+	}
+	if !ok {
+		return applicationDocument{}, fault.New(fault.NotFound, "application %q is not in the catalog", shorten(id))
+	}
+	var d applicationDocument
+	return d, decode(text, &d)
+}
+
+func requireEndpoint(ctx context.Context, q querier, id string) error {
+	_, ok, err := readItem(ctx, q, kindEndpoint, id)
+	if err == nil && !ok {
+		err = fault.New(fault.NotFound, "endpoint %q is not in the catalog", shorten(id))
+	}
+	return err
+}
+
+// readOverride returns what was set at run time: nothing where nothing was.
+func readOverride(ctx context.Context, q querier, application, endpoint string) (catalog.PartialLimits, error) {
+	var a, m sql.NullInt64
+	err := q.QueryRowContext(ctx, "SELECT application_limit, member_limit FROM overrides WHERE application = $1 AND endpoint = $2",
+		application, endpoint).Scan(&a, &m)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return catalog.PartialLimits{Application: fromNullable(a), Member: fromNullable(m)}, err
+}
+
+// describeLimits writes limits as "application 500 member 50".
+func describeLimits(l catalog.PartialLimits) string {
+	var parts []string
+	if l.Application != nil {
+		parts = append(parts, "application "+l.Application.String())
+	}
+	if l.Member != nil {
+		parts = append(parts, "member "+l.Member.String())
+	}
+	return strings.Join(parts, " ")
+}
+
+func toNullable(l *quota.Limit) sql.NullInt64 {
+	if l == nil {
+		return sql.NullInt64{}
+	}
+	return sql.NullInt64{Int64: int64(*l), Valid: true}
+}
+
+func fromNullable(n sql.NullInt64) *quota.Limit {
+	if !n.Valid {
+		return nil
+	}
+	return new(quota.Limit(n.Int64))
+}
+
+func readOverrides(ctx context.Context, q querier) (overrides, error) {
+	rows, err := q.QueryContext(ctx, "SELECT application, endpoint, application_limit, member_limit FROM overrides ORDER BY application, endpoint")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all overrides
+	for rows.Next() {
+		var one override
+		var application, member sql.NullInt64
+		if err := rows.Scan(&one.application, &one.endpoint, &application, &member); err != nil {
+			return nil, err
+		}
+		one.limits = catalog.PartialLimits{Application: fromNullable(application), Member: fromNullable(member)}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}

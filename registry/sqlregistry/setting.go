@@ -1,0 +1,33 @@
+package sqlregistry
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/perdiem/perdiem/registry"
+)
+
+// Setting returns what was set under key.
+func (r *Registry) Setting(ctx context.Context, key string) (value string, ok bool, err error) {
+	err = r.reader.QueryRowContext(ctx, "SELECT value FROM settings WHERE key = $1", key).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return value, err == nil, r.failure(err)
+}
+
+// SetSetting sets key to value.
+func (r *Registry) SetSetting(ctx context.Context, key, value string) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		set, err := tx.ExecContext(ctx, "INSERT INTO settings (key, value) VALUES ($1, $2) "+
+			"ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE settings.value <> excluded.value", key, value)
+		if err != nil {
+			return err
+		}
+		if rows, err := set.RowsAffected(); err != nil || rows == 0 {
+			return err
+		}
+		return r.record(ctx, tx, registry.AuditEntry{Action: registry.ActionSetSetting, Subject: "setting " + key})
+	})
+}

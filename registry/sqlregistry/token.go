@@ -1,0 +1,202 @@
+package sqlregistry
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+)
+
+const (
+	tokenColumns      = "id, application, member, created, expires, revoked"
+	selectTokenByHash = "SELECT " + tokenColumns + " FROM tokens WHERE hash = $1 AND revoked IS NULL"
+	selectRevocations = "SELECT r.seq, t.id, t.hash FROM revocations r JOIN tokens t ON t.seq = r.token WHERE r.seq > $1 ORDER BY r.seq LIMIT $2"
+
+	revocationsPage = 4096
+	// Expired tokens are kept for a while, so that their owners hear that they expired rather than that they are not known. Each
+	// token that is issued makes room for itself.
+	keepExpired     = 7 * 24 * time.Hour
+	forgottenAtOnce = 8
+)
+
+// IssueToken keeps a new token.
+func (r *Registry) IssueToken(ctx context.Context, n registry.NewToken) (registry.Token, error) {
+	now := r.now()
+	if err := n.Validate(now); err != nil {
+		return registry.Token{}, err
+	}
+	if n.Member == n.Application {
+		n.Member = ""
+	}
+	t := registry.Token{
+		ID:          registry.NewTokenID(),
+		Application: n.Application,
+		Member:      n.Member,
+		Created:     fromMillis(millis(now)),
+		Expires:     fromMillis(millis(n.Expires)),
+	}
+	err := r.write(ctx, func(tx *sql.Tx) error {
+		if _, err := readApplication(ctx, tx, n.Application); err != nil {
+			return err
+		}
+		kept, err := tx.ExecContext(ctx, "INSERT INTO tokens (id, hash, application, member, created, expires) VALUES ($1, $2, $3, $4, $5, $6) "+
+			"ON CONFLICT (hash) DO NOTHING", t.ID, n.Hash[:], t.Application, t.Member, millis(t.Created), millis(t.Expires))
+		if err != nil {
+			return err
+		}
+		if rows, err := kept.RowsAffected(); err != nil {
+			return err
+		} else if rows == 0 {
+			return fault.New(fault.Conflict, "a token with this hash was issued before: make a new secret")
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM tokens WHERE seq IN (SELECT seq FROM tokens WHERE expires < $1 LIMIT $2)",
+			now.Add(-keepExpired).UnixMilli(), forgottenAtOnce); err != nil {
+			return err
+		}
+		return r.record(ctx, tx, registry.AuditEntry{
+			Actor: n.Actor, Action: registry.ActionIssueToken, Subject: "token " + t.ID, After: describeToken(t),
+		})
+	})
+	if err != nil {
+		return registry.Token{}, err
+	}
+	return t, nil
+}
+
+// describeToken says in the audit what a token is for.
+func describeToken(t registry.Token) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "application %s", t.Application)
+	if t.Member != "" {
+		fmt.Fprintf(&b, " member %s", t.Member)
+	}
+	if !t.Expires.IsZero() {
+		fmt.Fprintf(&b, " expires %s", t.Expires.Format(time.RFC3339))
+	}
+	return b.String()
+}
+
+// RevokeToken ends a token.
+func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		var seq int64
+		var revoked sql.NullInt64
+		err := tx.QueryRowContext(ctx, "SELECT seq, revoked FROM tokens WHERE id = $1", id).Scan(&seq, &revoked)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return fault.New(fault.NotFound, "there is no token %q: `perdiem token list` shows an application's", shorten(id))
+		case err != nil:
+			return err
+		case revoked.Valid:
+			return errRollback
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE seq = $2", millis(r.now()), seq); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) VALUES ($1)", seq); err != nil {
+			return err
+		}
+		return r.record(ctx, tx, registry.AuditEntry{Actor: actor, Action: registry.ActionRevokeToken, Subject: "token " + id, After: "revoked"})
+	})
+}
+
+// revokeAll ends every token of an application that is being removed.
+func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application, actor string) error {
+	ended, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) SELECT seq FROM tokens WHERE application = $1 AND revoked IS NULL ORDER BY seq", application)
+	if err != nil {
+		return err
+	}
+	rows, err := ended.RowsAffected()
+	if err != nil || rows == 0 {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE application = $2 AND revoked IS NULL", millis(r.now()), application); err != nil {
+		return err
+	}
+	return r.record(ctx, tx, registry.AuditEntry{
+		Actor: actor, Action: registry.ActionRevokeToken, Subject: "tokens of application " + application, After: fmt.Sprintf("%d revoked", rows),
+	})
+}
+
+// Tokens returns an application's tokens.
+func (r *Registry) Tokens(ctx context.Context, application string) ([]registry.Token, error) {
+	var tokens []registry.Token
+	err := r.read(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE application = $1 ORDER BY seq", application)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			t, err := scanToken(rows)
+			if err != nil {
+				return err
+			}
+			tokens = append(tokens, t)
+		}
+		if err := rows.Err(); err != nil || len(tokens) > 0 {
+			return err
+		}
+		_, err = readApplication(ctx, tx, application)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tokens, nil
+}
+
+// TokenByHash returns the token that was issued with hash.
+func (r *Registry) TokenByHash(ctx context.Context, hash registry.Hash) (registry.Token, error) {
+	t, err := scanToken(r.tokenByHash.QueryRowContext(ctx, hash[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return registry.Token{}, errNoToken
+	}
+	return t, r.failure(err)
+}
+
+var errNoToken = fault.New(fault.NotFound, "there is no such token")
+
+// scanToken reads one row of tokenColumns.
+func scanToken(row interface{ Scan(...any) error }) (registry.Token, error) {
+	var t registry.Token
+	var created, expires, revoked sql.NullInt64
+	if err := row.Scan(&t.ID, &t.Application, &t.Member, &created, &expires, &revoked); err != nil {
+		return registry.Token{}, err
+	}
+	t.Created, t.Expires, t.Revoked = fromMillis(created), fromMillis(expires), fromMillis(revoked)
+	return t, nil
+}
+
+// Revocations returns what follows since in the log of revoked tokens.
+func (r *Registry) Revocations(ctx context.Context, since int64) (revoked []registry.Revocation, next int64, err error) {
+	if since < 0 {
+		err := r.reader.QueryRowContext(ctx, "SELECT COALESCE(MAX(seq), 0) FROM revocations").Scan(&next)
+		return nil, next, r.failure(err)
+	}
+	rows, err := r.revocations.QueryContext(ctx, since, revocationsPage)
+	if err != nil {
+		return nil, 0, r.failure(err)
+	}
+	defer rows.Close()
+	next = since
+	var hash []byte
+	for rows.Next() {
+		var one registry.Revocation
+		if err := rows.Scan(&next, &one.TokenID, &hash); err != nil {
+			return nil, 0, r.failure(err)
+		}
+		copy(one.Hash[:], hash)
+		revoked = append(revoked, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, 0, r.failure(err)
+	}
+	return slices.Clip(revoked), next, nil
+}
