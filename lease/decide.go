@@ -24,19 +24,21 @@ const (
 	refuse                // charge neither
 )
 
-// judge weighs a charge against its two accounts and changes nothing; member is nil when there is none. A call that arrives
+// judge weighs the call against its two accounts, whose locks are held, and changes nothing; member is nil when there is none. A call that arrives
 // does not pass those that wait for the same account.
 //
 // On a single node what a known account shows is exact, so a limit that it shows as reached refuses without asking anybody. Any
 // refusal needs the application's account known, since the application is the one to be named where both limits are reached.
-func judge(c quota.Charge, app, member *account, arrives bool) (quota.Decision, verdict) {
+func (c *call) judge(member *account, arrives bool) (quota.Decision, verdict) {
+	app := &c.app.account
 	used := quota.Used{Application: app.used()}
 	memberKnown, inHand := true, app.pays(c.Cost, arrives)
-	if c.HasMember {
+	if member != nil {
 		used.Member, memberKnown = member.used(), member.known
 		inHand = inHand && member.pays(c.Cost, arrives)
 	}
-	d := quota.Decide(c, used)
+	d := quota.Decide(c.charge(), used)
+	d.Day = c.epoch.day
 	switch {
 	case d.Refused == quota.None && inHand:
 		return d, admit
@@ -69,8 +71,7 @@ func (c *call) take() (quota.Decision, verdict) {
 
 // enter judges the call and enters the verdict into its accounts, whose locks are held.
 func (c *call) enter(member *account, arrives bool) (quota.Decision, verdict) {
-	app := &c.app.account
-	d, v := judge(c.charge(), app, member, arrives)
+	d, v := c.judge(member, arrives)
 	if v != short {
 		c.book(d, member)
 	}

@@ -104,16 +104,17 @@ func (l *lane) enqueue(w *waiter) (quota.Decision, verdict) {
 
 // lock locks the call's accounts and returns the member's, which is made when there is none, and nil when the call has no member.
 func (w *waiter) lock() (member *account, unlock func()) {
+	app := w.app // w is another's as soon as it is answered
 	if w.Member == "" {
-		w.app.mu.Lock()
-		return nil, w.app.mu.Unlock
+		app.mu.Lock()
+		return nil, app.mu.Unlock
 	}
 	s := w.epoch.shard(w.key)
 	s.mu.Lock()
 	member = s.table.insert(w.key)
-	w.app.mu.Lock()
+	app.mu.Lock()
 	return member, func() {
-		w.app.mu.Unlock()
+		app.mu.Unlock()
 		s.mu.Unlock()
 	}
 }
@@ -121,7 +122,7 @@ func (w *waiter) lock() (member *account, unlock func()) {
 // claim reports whether the lane may answer the call: not when its caller has left.
 func (w *waiter) claim() bool { return w.state.CompareAndSwap(unanswered, answered) }
 
-// reply hands the answer to the caller.
+// reply hands the answer to the caller, and w with it.
 func (w *waiter) reply(d quota.Decision, err error) {
 	w.answer, w.err = d, err
 	w.done <- struct{}{}
@@ -233,25 +234,22 @@ func (l *lane) decide(w *waiter, now time.Time) (done bool) {
 	member, unlock := w.lock()
 	defer unlock()
 	app := &w.app.account
-	w.asked = false
-	d, v := judge(w.charge(), app, member, false)
-	switch {
-	case w.state.Load() == abandoned:
-	case !now.Before(w.epoch.day.End):
-		if w.claim() {
-			w.reply(quota.Decision{}, errDayOver)
-		}
-	case v != short:
-		if w.claim() {
-			w.book(d, member)
-			w.reply(d, nil)
-		}
-	default:
+	d, v := w.judge(member, false)
+	over := !now.Before(w.epoch.day.End)
+	if v == short && !over && w.state.Load() != abandoned {
 		w.countWaiting(app, member)
 		w.asked = l.collect(w, app, member)
 		return false
 	}
 	w.uncount(app, member)
+	switch {
+	case !w.claim():
+	case over:
+		w.reply(quota.Decision{}, errDayOver)
+	default:
+		w.book(d, member)
+		w.reply(d, nil)
+	}
 	return true
 }
 
@@ -264,7 +262,7 @@ func (l *lane) giveUp(w *waiter) bool {
 		return true
 	}
 	// What is known of the accounts is all there is to go by: within it the call is admitted, and owed.
-	d, _ := judge(w.charge(), &w.app.account, member, false)
+	d, _ := w.judge(member, false)
 	if !l.admit || !w.mayOwe(member) {
 		w.reply(quota.Decision{}, errLedgerDown)
 		return true

@@ -57,8 +57,9 @@ type sweeper struct {
 	// What follows is the loop's own.
 	stripe int
 	sweep  uint8
-	found  int64 // accounts seen in the sweep under way
-	last   time.Time
+	found  int64     // accounts seen in the sweep under way
+	last   time.Time // the clock's reading at the last step
+	ticked time.Time // the ticker's at the last step
 }
 
 // noted is the account that a return came from.
@@ -75,7 +76,7 @@ type tomorrow struct {
 }
 
 func newSweeper(b *Book, log *slog.Logger) *sweeper {
-	return &sweeper{book: b, log: log, quit: make(chan struct{}), stopped: make(chan struct{}), last: b.now()}
+	return &sweeper{book: b, log: log, quit: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 func (s *sweeper) loop() {
@@ -86,17 +87,17 @@ func (s *sweeper) loop() {
 		select {
 		case <-s.quit:
 			return
-		case <-ticker.C:
-			s.step()
+		case tick := <-ticker.C:
+			s.step(tick)
 		}
 	}
 }
 
-// step does one stripe of a sweep.
-func (s *sweeper) step() {
+// step does one stripe of a sweep. The ticker's time carries a reading of the monotonic clock.
+func (s *sweeper) step(ticked time.Time) {
 	b := s.book
 	now := b.now()
-	s.watchClock(now)
+	s.watchClock(now, ticked)
 	today := b.epoch(now)
 	if b.lane.down.Load() != nil {
 		b.lane.poke() // to find out whether it is up again
@@ -383,14 +384,16 @@ func (s *sweeper) returnAll(e *epoch) error {
 	return errors.Join(append(errs, s.send())...)
 }
 
-// watchClock notices when the clock is set across a reset: the wall clock and the monotonic clock then part.
-func (s *sweeper) watchClock(now time.Time) {
-	slept, passed := now.Round(0).Sub(s.last.Round(0)), now.Sub(s.last)
-	if end := s.book.current.Load().day.End; slept-passed > jump && s.last.Before(end) && now.Sub(end) > jump {
-		s.log.Error("the clock was set over a reset: check it", "by", slept-passed)
-		s.jumpedAt.Store(&now)
+// watchClock notices when the clock is set across a reset: the wall clock and the monotonic one then part.
+func (s *sweeper) watchClock(now, ticked time.Time) {
+	if !s.ticked.IsZero() {
+		set := now.Round(0).Sub(s.last.Round(0)) - ticked.Sub(s.ticked)
+		if end := s.book.current.Load().day.End; set > jump && s.last.Before(end) && now.Sub(end) > jump {
+			s.log.Error("the clock was set over a reset: check it", "by", set)
+			s.jumpedAt.Store(&now)
+		}
 	}
-	s.last = now
+	s.last, s.ticked = now, ticked
 }
 
 // jumped returns an error while the clock is not to be trusted.

@@ -1,0 +1,601 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/testkit"
+	"github.com/perdiem/perdiem/quota"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// open returns a book over l whose day is the one that is running. The test closes it.
+func open(t testing.TB, l Ledger, change ...func(*Options)) *Book {
+	t.Helper()
+	rule, err := quota.NewDayRule("UTC", "00:00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Ledger: l, Rule: rule, Day: rule.At(time.Now()), Logger: quiet}
+	for _, f := range change {
+		f(&o)
+	}
+	b, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// bubble runs f with a faked clock, a ledger and a book, which it closes.
+func bubble(t *testing.T, f func(t *testing.T, l *modelLedger, b *Book), change ...func(*Options)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newModelLedger()
+		b := open(t, l, change...)
+		defer func() {
+			if err := b.Close(context.Background()); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		}()
+		f(t, l, b)
+	})
+}
+
+// nearReset lets the running day end forty seconds after the test's clock starts.
+func nearReset(o *Options) {
+	o.Day.Date--
+	o.Day.Start, o.Day.End = o.Day.Start.Add(40*time.Second-24*time.Hour), o.Day.Start.Add(40*time.Second)
+}
+
+func post(member string, application, perMember quota.Limit) Call {
+	return Call{Application: "acme", Endpoint: "posts.create", Member: member, Limits: quota.Limits{Application: application, Member: perMember}, Cost: 1}
+}
+
+func take(t testing.TB, b *Book, c Call) quota.Decision {
+	t.Helper()
+	d, err := b.Take(context.Background(), c)
+	if err != nil {
+		t.Fatalf("Take: %v", err)
+	}
+	return d
+}
+
+// takeAll makes the call until it is refused and returns how often it was admitted.
+func takeAll(t testing.TB, b *Book, c Call) (admitted int64) {
+	t.Helper()
+	for take(t, b, c).Admitted() {
+		admitted += c.Cost
+	}
+	return admitted
+}
+
+var application = Counter{Application: "acme", Endpoint: "posts.create"}
+
+func memberCounter(b *Book, member string) Counter {
+	return Counter{Member: NewMemberKey(b.secret, "acme", "posts.create", member)}
+}
+
+func TestTakeVectors(t *testing.T) {
+	for _, v := range testkit.Vectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+				limits := v.Limits
+				for i, c := range v.Calls {
+					if c.Limits != nil {
+						limits = *c.Limits
+					}
+					d := take(t, b, Call{Application: "acme", Endpoint: "posts.create", Member: c.Member, Limits: quota.Limits(limits), Cost: c.Cost})
+					if d.Refused != c.Refused || d.Application.Used != c.Application {
+						t.Fatalf("call %d: %+v, want %+v", i, d, c)
+					}
+					if c.Member != "" && !d.MemberUnknown && d.Member.Used != c.MemberUsed {
+						t.Fatalf("call %d: member used %d, want %d", i, d.Member.Used, c.MemberUsed)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Many at once never get more than the limits allow, and always all of it.
+func TestTakeIsExactUnderConcurrency(t *testing.T) {
+	for _, cost := range []int64{1, 2} {
+		t.Run(fmt.Sprint("cost ", cost), func(t *testing.T) {
+			const members, limit, perMember = 40, 1000, 37
+			l := newModelLedger()
+			b := open(t, l)
+			defer b.Close(context.Background())
+			var application atomic.Int64
+			var byMember [members]atomic.Int64
+			var wg sync.WaitGroup
+			for g := range 32 {
+				wg.Go(func() {
+					for i := range 200 {
+						m := (g*7 + i) % members
+						c := post(fmt.Sprint("m-", m), limit, perMember)
+						c.Cost = cost
+						d, err := b.Take(context.Background(), c)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if d.Admitted() {
+							application.Add(cost)
+							byMember[m].Add(cost)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if n := application.Load(); n != limit {
+				t.Errorf("admitted %d calls of %d", n, limit)
+			}
+			for m := range byMember {
+				if n := byMember[m].Load(); n > perMember {
+					t.Errorf("member %d was admitted %d calls of %d", m, n, perMember)
+				}
+			}
+		})
+	}
+}
+
+func TestIdleLeasesGoBack(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		for range 500 {
+			take(t, b, post("m-1", 100_000, 10_000))
+		}
+		today := b.Day().Date
+		if l.granted(today, application) <= 500 {
+			t.Errorf("a busy counter holds no block: %d granted", l.granted(today, application))
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := l.granted(today, application); got != 500 {
+			t.Errorf("application: %d granted after two idle seconds, want 500", got)
+		}
+		if got := l.granted(today, memberCounter(b, "m-1")); got != 500 {
+			t.Errorf("member: %d granted after two idle seconds, want 500", got)
+		}
+		if d := take(t, b, post("m-1", 100_000, 10_000)); d.Application.Used != 501 || d.Member.Used != 501 {
+			t.Errorf("used %d and %d, want 501", d.Application.Used, d.Member.Used)
+		}
+	})
+}
+
+// What a crash at any moment would forfeit stays within the promise of the package comment.
+func TestForfeitBound(t *testing.T) {
+	for _, limit := range []quota.Limit{15, 31, 37, 150, 800, 10_000, quota.Unlimited} {
+		t.Run(limit.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+				type use struct {
+					at time.Time
+				}
+				var uses []use
+				var used int64
+				pause := []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 700 * time.Millisecond, 0, 0, 2 * time.Second, 100 * time.Millisecond}
+				for i := range 2000 {
+					if d := take(t, b, post("m-1", quota.Unlimited, limit)); d.Admitted() {
+						used++
+						uses = append(uses, use{time.Now()})
+					}
+					time.Sleep(pause[(i/50)%len(pause)])
+					synctest.Wait()
+					var recent int64
+					for j := len(uses) - 1; j >= 0 && time.Since(uses[j].at) <= 2*time.Second; j-- {
+						recent++
+					}
+					held := l.granted(b.Day().Date, memberCounter(b, "m-1")) - used
+					if bound := max(1, min(2*recent, max(int64(limit)/100, min(8, int64(limit)/16)))); held > bound {
+						t.Fatalf("call %d: a crash would forfeit %d calls, more than %d (%d used in two seconds)", i, held, bound, recent)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestANewMemberCostsOneQuestion(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		for i := range 1000 {
+			take(t, b, post(fmt.Sprint("m-", i), quota.Unlimited, 150))
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if perMember := float64(l.asks) / 1000; perMember > 1.1 {
+			t.Errorf("%.2f asks a new member", perMember)
+		}
+	})
+}
+
+func TestARememberedRefusalAsksNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		takeAll(t, b, post("m-1", 100, 7))
+		asks := l.asks
+		for range 1000 {
+			if d := take(t, b, post("m-1", 100, 7)); d.Refused != quota.Member {
+				t.Fatalf("refused by %v", d.Refused)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		take(t, b, post("m-1", 100, 7))
+		if l.asks != asks {
+			t.Errorf("%d more asks", l.asks-asks)
+		}
+		u, err := b.Usage(context.Background(), "acme")
+		if err != nil || len(u) != 1 || u[0].Used != 7 || u[0].Refused != 1002 || u[0].RefusedForMember != 1002 {
+			t.Errorf("usage %+v, %v", u, err)
+		}
+		m, err := b.MemberUsage(context.Background(), "acme", "m-1", []string{"posts.create", "posts.find"})
+		if err != nil || m[0] != (MemberUsage{Used: 7, Refused: 1002}) || m[1] != (MemberUsage{}) {
+			t.Errorf("member usage %+v, %v", m, err)
+		}
+	})
+}
+
+func TestUsageIsExactWhileLeasesAreHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		for i := range 300 {
+			take(t, b, post("m-1", 10_000, 10_000))
+			u, err := b.Usage(context.Background(), "acme")
+			if err != nil || len(u) != 1 || u[0].Used != int64(i+1) || u[0].LastCall.Unix() != time.Now().Unix() {
+				t.Fatalf("after %d calls: %+v, %v", i+1, u, err)
+			}
+			m, err := b.MemberUsage(context.Background(), "acme", "m-1", []string{"posts.create"})
+			if err != nil || m[0].Used != int64(i+1) {
+				t.Fatalf("after %d calls: %+v, %v", i+1, m, err)
+			}
+		}
+	})
+}
+
+func TestReset(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		c := post("m-1", 50, 20)
+		for reset := range 2 {
+			today := b.Day()
+			if n := takeAll(t, b, c); n != 20 {
+				t.Fatalf("day %d: admitted %d", reset, n)
+			}
+			time.Sleep(time.Until(today.End) - 1)
+			if d := take(t, b, c); d.Admitted() || d.Day != today {
+				t.Fatalf("day %d, its last instant: %+v", reset, d)
+			}
+			time.Sleep(1)
+			d := take(t, b, c)
+			if !d.Admitted() || d.Day.Date != today.Date+1 || d.Day.Start != today.End || d.Application.Used != 1 || d.Member.Used != 1 {
+				t.Fatalf("day %d, first instant of the next: %+v", reset, d)
+			}
+			if l.opened.Date != today.Date+1 {
+				t.Fatalf("the ledger's last day is %v", l.opened.Date)
+			}
+			c.Member = "m-2" // with nothing used yet in the day that has begun
+		}
+	}, nearReset)
+}
+
+func TestLeasesAreBorrowedAhead(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		today := b.Day()
+		time.Sleep(time.Until(today.End) - 12*time.Second)
+		for time.Until(today.End) > 20*time.Millisecond {
+			take(t, b, post("m-1", 1_000_000, 1_000_000))
+			time.Sleep(10 * time.Millisecond)
+		}
+		synctest.Wait()
+		if got := l.granted(today.Date+1, memberCounter(b, "m-1")); got == 0 {
+			t.Error("nothing was borrowed ahead for a busy member")
+		}
+		time.Sleep(time.Until(today.End))
+		asks := l.asks
+		if d := take(t, b, post("m-1", 1_000_000, 1_000_000)); d.Day.Date != today.Date+1 || d.Application.Used != 1 {
+			t.Errorf("the first call of the day: %+v", d)
+		}
+		if l.asks != asks {
+			t.Error("the day's first call had to wait for the ledger")
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got := l.granted(today.Date+1, application); got != 1 {
+			t.Errorf("%d granted, want the one used", got)
+		}
+	}, nearReset)
+}
+
+func TestAnEndpointBorrowedAheadIsNotUsage(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		today := b.Day()
+		time.Sleep(time.Until(today.End) - time.Second)
+		for time.Until(today.End) > 10*time.Millisecond {
+			take(t, b, post("", 100_000, 0))
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(time.Until(today.End))
+		synctest.Wait()
+		if l.granted(today.Date+1, application) == 0 {
+			t.Fatal("nothing was borrowed ahead")
+		}
+		if u, err := b.Usage(context.Background(), "acme"); err != nil || len(u) != 0 {
+			t.Errorf("usage before any call: %+v, %v", u, err)
+		}
+	}, nearReset)
+}
+
+func TestYesterdaysLeasesGoBack(t *testing.T) {
+	closed := make(chan quota.Day, 1)
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		today := b.Day()
+		time.Sleep(time.Until(today.End) - 100*time.Millisecond)
+		for range 300 {
+			take(t, b, post("m-1", 1_000_000, 1_000_000))
+		}
+		if l.granted(today.Date, application) == 300 {
+			t.Fatal("no block is held")
+		}
+		time.Sleep(33 * time.Second)
+		synctest.Wait()
+		for _, c := range []Counter{application, memberCounter(b, "m-1")} {
+			if got := l.granted(today.Date, c); got != 300 {
+				t.Errorf("%v: %d granted, want 300", c, got)
+			}
+		}
+		select {
+		case d := <-closed:
+			if d != today {
+				t.Errorf("closed %v", d)
+			}
+		default:
+			t.Error("the day was not closed")
+		}
+	}, func(o *Options) { o.Closed = func(d quota.Day) { closed <- d } }, nearReset)
+}
+
+func TestAClockSetBackOpensNoDayTwice(t *testing.T) {
+	var back atomic.Int64
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		first := b.Day()
+		time.Sleep(time.Until(first.End))
+		second := take(t, b, post("m-1", 50, 20)).Day
+		back.Store(int64(time.Hour))
+		if d := take(t, b, post("m-1", 50, 20)); d.Day != second || d.Member.Used != 2 {
+			t.Errorf("after the clock was set back an hour: %+v", d)
+		}
+		if err := b.Ready(); err == nil {
+			t.Error("ready with a clock before its day")
+		}
+		back.Store(0)
+		time.Sleep(time.Second)
+		if err := b.Ready(); err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+	}, func(o *Options) {
+		o.Now = func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }
+	}, nearReset)
+}
+
+// A clock that is set forward over a reset while the process runs.
+func TestAClockSetForwardIsNoticed(t *testing.T) {
+	var forward atomic.Int64
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		take(t, b, post("m-1", 50, 20))
+		time.Sleep(time.Second)
+		forward.Store(int64(25 * time.Hour))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if err := b.Ready(); err == nil {
+			t.Error("ready right after the clock was set over a reset")
+		}
+		time.Sleep(2 * time.Minute)
+		if err := b.Ready(); err != nil {
+			t.Errorf("not ready later: %v", err)
+		}
+	}, func(o *Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(forward.Load())) }
+	})
+}
+
+func TestLedgerDown(t *testing.T) {
+	boom := errors.New("boom")
+	t.Run("refuse", func(t *testing.T) {
+		bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+			for range 200 {
+				take(t, b, post("m-1", 10_000, 10_000))
+			}
+			l.set(boom)
+			var spent int
+			for {
+				d, err := b.Take(context.Background(), post("m-1", 10_000, 10_000))
+				if err != nil {
+					if fault.KindOf(err) != fault.Unavailable {
+						t.Errorf("kind of %v", err)
+					}
+					break
+				}
+				if d.Application.Used != int64(201+spent) {
+					t.Fatalf("used %d", d.Application.Used)
+				}
+				spent++
+			}
+			if spent == 0 {
+				t.Error("leases in hand were not spent")
+			}
+			if b.Ready() == nil {
+				t.Error("ready without a ledger")
+			}
+			l.set(nil)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if err := b.Ready(); err != nil {
+				t.Errorf("not ready again: %v", err)
+			}
+			if d := take(t, b, post("m-1", 10_000, 10_000)); d.Application.Used != int64(201+spent) {
+				t.Errorf("used %d, want %d", d.Application.Used, 201+spent)
+			}
+		})
+	})
+	t.Run("admit", func(t *testing.T) {
+		bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+			take(t, b, post("m-1", 30, 10))
+			l.set(boom)
+			if n := takeAll(t, b, post("m-1", 30, 10)); n != 9 {
+				t.Errorf("admitted %d of the member's 9 left", n)
+			}
+			if n := takeAll(t, b, post("m-2", 30, 10)); n != 10 {
+				t.Errorf("admitted %d of an unknown member's 10", n)
+			}
+			if b.Stats().Unbacked == 0 || b.Ready() == nil {
+				t.Errorf("stats %+v", b.Stats())
+			}
+			l.set(nil)
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			today := b.Day().Date
+			for c, want := range map[Counter]int64{application: 20, memberCounter(b, "m-1"): 10, memberCounter(b, "m-2"): 10} {
+				if got := l.granted(today, c); got != want {
+					t.Errorf("%v: %d charged, want %d", c, got, want)
+				}
+			}
+			if n := takeAll(t, b, post("m-3", 30, 100)); n != 10 {
+				t.Errorf("admitted %d of the application's 10 left", n)
+			}
+		}, func(o *Options) { o.AdmitWhenDown = true })
+	})
+}
+
+func (l *modelLedger) set(err error) {
+	l.mu.Lock()
+	l.fail = err
+	l.mu.Unlock()
+}
+
+// slowLedger answers a borrow only when it is let.
+type slowLedger struct {
+	*modelLedger
+	gate chan struct{}
+}
+
+func (l *slowLedger) Borrow(ctx context.Context, day quota.Day, asks []Ask, grants []Grant) error {
+	<-l.gate
+	return l.modelLedger.Borrow(ctx, day, asks, grants)
+}
+
+func TestACallThatGivesUpIsNotCharged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &slowLedger{newModelLedger(), make(chan struct{})}
+		b := open(t, l)
+		_, err := b.Take(context.Background(), post("m-1", 100, 100))
+		if fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("a call that waited too long: %v", err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := b.Take(ctx, post("m-2", 100, 100)); !errors.Is(err, context.Canceled) {
+			t.Errorf("a call whose caller left: %v", err)
+		}
+		close(l.gate) // the late answer is credited
+		synctest.Wait()
+		if d := take(t, b, post("m-1", 100, 100)); d.Application.Used != 1 || d.Member.Used != 1 {
+			t.Errorf("used %+v", d)
+		}
+		if got := l.granted(b.Day().Date, memberCounter(b, "m-2")); got != 0 {
+			t.Errorf("m-2 was granted %d", got)
+		}
+		if err := b.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Calls that wait over the reset are decided in the new day.
+func TestACallThatWaitsOverTheReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &slowLedger{newModelLedger(), make(chan struct{})}
+		b := open(t, l, nearReset)
+		today := b.Day()
+		time.Sleep(time.Until(today.End) - time.Second)
+		answers := make(chan quota.Decision, 2)
+		for _, m := range []string{"m-1", "m-2"} {
+			go func() {
+				d, err := b.Take(context.Background(), post(m, 1, 100))
+				if err != nil {
+					t.Error(err)
+				}
+				answers <- d
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second)
+		close(l.gate)
+		var admitted int
+		for range 2 {
+			d := <-answers
+			if d.Day.Date != today.Date+1 {
+				t.Errorf("decided in %v", d.Day.Date)
+			}
+			if d.Admitted() {
+				admitted++
+			}
+		}
+		if admitted != 1 {
+			t.Errorf("%d admitted of a limit of 1", admitted)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := l.granted(today.Date, application); got != 0 {
+			t.Errorf("the old day was charged %d", got)
+		}
+		if err := b.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCloseReturnsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newModelLedger()
+		b := open(t, l)
+		for i := range 500 {
+			take(t, b, post(fmt.Sprint("m-", i%3), 100_000, 100_000))
+		}
+		today := b.Day().Date
+		if err := b.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.granted(today, application); got != 500 {
+			t.Errorf("%d granted, want 500", got)
+		}
+		if _, err := b.Take(context.Background(), post("m-9", 100_000, 100_000)); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("a call after Close: %v", err)
+		}
+		if b.Ready() == nil {
+			t.Error("ready after Close")
+		}
+		if err := b.Close(context.Background()); err != nil {
+			t.Errorf("closing twice: %v", err)
+		}
+	})
+}
+
+func TestIdleAccountsLeaveMemory(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		const members = 2 * shardCount * keptIdle
+		for i := range members {
+			take(t, b, post(fmt.Sprint("m-", i), quota.Unlimited, 150))
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if n := b.Stats().Accounts; n > shardCount*keptIdle || n == 0 {
+			t.Errorf("%d accounts in memory", n)
+		}
+	})
+}
