@@ -155,13 +155,13 @@ func (c Conditions) check(at spot, report reporter) {
 			at, value := at.at("when", part.name, name), part.values[name]
 			switch first, twice := seen[fold(name)]; {
 			case twice:
-				report(at, "names are compared without regard to case, and %s is tested as well; leave one out", first)
+				report(at.key(), "%q: names are compared without regard to case, and %q is tested as well; leave one out", name, first)
 			case name == "" || len(name) > MaxCondition || !printable(name):
-				report(at, "a name must be 1 to %d bytes of UTF-8 without control characters", MaxCondition)
+				report(at.key(), "a name must be 1 to %d bytes of UTF-8 without control characters", MaxCondition)
 			case part.name == "header" && !isToken(name):
-				report(at, "not the name of a header")
+				report(at.key(), "%q: not the name of a header", name)
 			case part.name == "header" && http.CanonicalHeaderKey(name) == "Host":
-				report(at, "a host cannot be matched; leave it out")
+				report(at.key(), "%q: a host cannot be matched; leave it out", name)
 			}
 			seen[fold(name)] = name
 			if len(value) > MaxCondition || !printable(value) {

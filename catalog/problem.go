@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/perdiem/perdiem/fault"
@@ -60,8 +61,11 @@ func (c *Catalog) Validate() error {
 func (c *Catalog) describe(at spot) string {
 	var parts []string
 	name := func(noun, id string) {
-		if id == "" {
+		switch {
+		case id == "":
 			id = fmt.Sprintf("number %d", at.index+1)
+		case !printable(id):
+			id = strconv.Quote(id)
 		}
 		parts = append(parts, noun+" "+id)
 	}
@@ -76,7 +80,12 @@ func (c *Catalog) describe(at spot) string {
 	case applications:
 		name("application", c.Applications[at.index].ID)
 	}
-	parts = append(parts, at.path...)
+	for _, key := range at.path {
+		if !printable(key) {
+			key = strconv.Quote(key)
+		}
+		parts = append(parts, key)
+	}
 	if len(parts) == 0 {
 		return ""
 	}

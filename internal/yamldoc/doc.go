@@ -12,13 +12,14 @@
 // A document that is not YAML has one problem, its syntax, and a root that is silent: nothing need be checked in between.
 //
 // What YAML offers and files for operators do not need is refused by name: anchors, aliases, merge keys, tags,
-// directives, several documents, keys that are not scalars, duplicate keys. A document has at most [MaxSize] bytes and
-// [MaxDepth] levels.
+// directives, several documents, keys that are not scalars, duplicate keys. A document has at most [MaxSize] bytes,
+// [MaxDepth] levels, and [MaxKeys] keys in a mapping.
 package yamldoc
 
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
@@ -33,6 +34,9 @@ const (
 	// MaxDepth is how deep lists and mappings may be nested, and how far a line that holds structure may be indented,
 	// in columns.
 	MaxDepth = 100
+	// MaxKeys is how many keys a mapping in block style and those around it may have together. (One in braces is bounded by
+	// the size of the document.)
+	MaxKeys = 20_000
 )
 
 // Doc is a document that has been read, and what was found wrong with it so far. It is for one goroutine.
@@ -122,10 +126,11 @@ var unsupported = map[token.Type]string{
 	token.MappingKeyType: "keys marked by ? are not supported; write key: value",
 }
 
-// supported reports whether the parser can be given tokens: the parser calls itself for each level, so depth is bounded
-// before. It reports all that is refused by name; only depth makes it return false.
+// supported reports whether the parser can be given tokens. The parser calls itself for each level, and in block style for each
+// key of a mapping, too; both are bounded before. What is refused by name is reported, and does not make it return false.
 func (d *Doc) supported(tokens token.Tokens) bool {
 	flow, prefixes := 0, 0
+	var keys keyCount
 	for i, t := range tokens {
 		if text, refused := unsupported[t.Type]; refused {
 			d.report(t.Position.Line, t.Position.Column, "%s", text)
@@ -137,18 +142,55 @@ func (d *Doc) supported(tokens token.Tokens) bool {
 		case token.SequenceEndType, token.MappingEndType:
 			flow = max(0, flow-1)
 		}
-		// In block style a level is a deeper column: that of the first token of a line, or of a dash after a dash.
-		structure := flow == 0 && t.Type != token.CommentType &&
-			(t.Type == token.SequenceEntryType || i == 0 || tokens[i-1].Position.Line < t.Position.Line)
-		if flow > MaxDepth || prefixes > MaxDepth || structure && t.Position.Column > MaxDepth {
+		deep := flow > MaxDepth || prefixes > MaxDepth
+		if flow == 0 && t.Type != token.CommentType {
+			// In block style a level is a deeper column: that of the first token of a line, or of a dash after a dash.
+			first := i == 0 || tokens[i-1].Position.Line < t.Position.Line
+			deep = deep || (first || t.Type == token.SequenceEntryType) && t.Position.Column > MaxDepth
+			switch {
+			case t.Type == token.SequenceEntryType:
+				keys.item(t.Position.Column)
+			case t.Type == token.MappingValueType && i > 0:
+				keys.key(tokens[i-1].Position.Column)
+			}
+		}
+		if deep {
 			d.report(t.Position.Line, t.Position.Column, "nested too deep; at most %d levels are read", MaxDepth)
+			return false
+		}
+		if keys.total > MaxKeys {
+			d.report(t.Position.Line, t.Position.Column, "too many keys; at most %d are read in a mapping and those around it", MaxKeys)
 			return false
 		}
 	}
 	return true
 }
 
-// syntax reports the parser's error: one problem, in one line.
+// keyCount counts the keys of the mappings in block style that are open, by the columns in which they stand.
+type keyCount struct {
+	open  []struct{ column, keys int }
+	total int
+}
+
+// key counts a key. It closes the mappings that stand deeper.
+func (k *keyCount) key(column int) {
+	k.item(column)
+	if n := len(k.open); n == 0 || k.open[n-1].column < column {
+		k.open = append(k.open, struct{ column, keys int }{column: column})
+	}
+	k.open[len(k.open)-1].keys++
+	k.total++
+}
+
+// item closes the mappings that stand deeper than a list's dash.
+func (k *keyCount) item(column int) {
+	for n := len(k.open); n > 0 && k.open[n-1].column > column; n = len(k.open) {
+		k.total -= k.open[n-1].keys
+		k.open = k.open[:n-1]
+	}
+}
+
+// syntax reports the parser's error: one problem, in one line. What is refused by name in the same line explains it better.
 func (d *Doc) syntax(err error) {
 	placed, ok := err.(interface { //nolint:errorlint // the parser returns it bare, and its type is internal
 		GetToken() *token.Token
@@ -159,6 +201,9 @@ func (d *Doc) syntax(err error) {
 		return
 	}
 	at := placed.GetToken().Position
+	if slices.ContainsFunc(d.problems, func(p Problem) bool { return p.Line == at.Line }) {
+		return
+	}
 	d.report(at.Line, at.Column, "not YAML: %s", placed.GetMessage())
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -83,8 +84,8 @@ func (n Node) Problem(format string, args ...any) {
 		return
 	}
 	text := fmt.Sprintf(format, args...)
-	if n.name != "" {
-		text = n.name + ": " + text
+	if n.name != "" || n.key != nil {
+		text = label(n.name) + ": " + text
 	}
 	n.doc.report(n.line, n.column, "%s", text)
 	n.doc.faulty[n.value] = true
@@ -125,7 +126,6 @@ func (n Node) Map(fields map[string]func(Node)) bool {
 	return n.Each(func(key string, at, value Node) {
 		field, known := fields[key]
 		if !known {
-			at.name = ""
 			at.Problem("unknown key %s; %s", quote(key), suggestion(key, fields))
 			return
 		}
@@ -152,9 +152,7 @@ func (n Node) Each(f func(key string, at, value Node)) bool {
 			at.Problem("a key must be plain text")
 			continue
 		}
-		at.name = key
 		if line, twice := seen[key]; twice {
-			at.name = ""
 			at.Problem("key %s comes twice; the first is in line %d", quote(key), line)
 			continue
 		}
@@ -325,13 +323,18 @@ func (n Node) describe() string {
 	if n.quoted() {
 		return "the text " + quote(text)
 	}
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '"' }) || len(text) > longest {
+	return label(text)
+}
+
+const longest = 64 // bytes of the document that a message repeats
+
+// label returns text as it is where that is plain enough, else in quotes.
+func label(text string) string {
+	if text == "" || len(text) > longest || strings.ContainsFunc(text, func(r rune) bool { return r == '"' || r == ' ' || !unicode.IsPrint(r) }) {
 		return quote(text)
 	}
 	return text
 }
-
-const longest = 64 // bytes of the document that a message repeats
 
 // quote returns text in quotes, shortened.
 func quote(text string) string {
@@ -376,7 +379,7 @@ func Nearest(word string, names []string) string {
 	if len(word) > longest {
 		return ""
 	}
-	best, nearest := "", 1+(len(word)+1)/3
+	best, nearest := "", 1+(len(word)+2)/3
 	for _, name := range names {
 		if d := distance(word, name); d < nearest {
 			best, nearest = name, d
