@@ -225,6 +225,8 @@ func reportConflict(at spot, err error, byPattern map[string]string, report repo
 		text = "ambiguous with " + other + " of endpoint " + id
 		if like != "" {
 			text += ": both match " + like
+		} else {
+			text += ": one has the more specific path, the other the more specific method"
 		}
 	}
 	report(at.at("match"), "%s; neither is more specific", text)

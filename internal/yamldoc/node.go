@@ -379,7 +379,7 @@ func Nearest(word string, names []string) string {
 	if len(word) > longest {
 		return ""
 	}
-	best, nearest := "", 1+(len(word)+2)/3
+	best, nearest := "", min(len(word), 1+(len(word)+2)/3)
 	for _, name := range names {
 		if d := distance(word, name); d < nearest {
 			best, nearest = name, d
