@@ -36,9 +36,9 @@ type NewToken struct {
 func (n NewToken) Validate(now time.Time) error {
 	switch {
 	case !ValidID(n.Application):
-		return fault.New(fault.Invalid, "application %q: %s", shorten(n.Application), idRule)
+		return fault.New(fault.Invalid, "application %.64q: %s", n.Application, idRule)
 	case n.Member != "" && !ValidID(n.Member):
-		return fault.New(fault.Invalid, "member %q: %s", shorten(n.Member), idRule)
+		return fault.New(fault.Invalid, "member %.64q: %s", n.Member, idRule)
 	case !n.Expires.IsZero() && !n.Expires.After(now):
 		return fault.New(fault.Invalid, "the token would expire at %s, which has passed: give a time to come", n.Expires.UTC().Format(time.RFC3339))
 	default:
@@ -73,12 +73,4 @@ func ValidID(id string) bool {
 		}
 	}
 	return true
-}
-
-// shorten keeps a hostile id from filling a message.
-func shorten(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }

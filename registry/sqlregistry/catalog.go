@@ -190,11 +190,3 @@ func readItem(ctx context.Context, q querier, kind kind, id string) (document st
 	}
 	return document, err == nil, err
 }
-
-// shorten keeps a hostile id from filling a message.
-func shorten(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
-}

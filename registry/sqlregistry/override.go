@@ -178,7 +178,7 @@ func readApplication(ctx context.Context, q querier, id string) (applicationDocu
 		return applicationDocument{}, err
 	}
 	if !ok {
-		return applicationDocument{}, fault.New(fault.NotFound, "application %q is not in the catalog", shorten(id))
+		return applicationDocument{}, fault.New(fault.NotFound, "application %.64q is not in the catalog", id)
 	}
 	var d applicationDocument
 	return d, decode(text, &d)
@@ -187,7 +187,7 @@ func readApplication(ctx context.Context, q querier, id string) (applicationDocu
 func requireEndpoint(ctx context.Context, q querier, id string) error {
 	_, ok, err := readItem(ctx, q, kindEndpoint, id)
 	if err == nil && !ok {
-		err = fault.New(fault.NotFound, "endpoint %q is not in the catalog", shorten(id))
+		err = fault.New(fault.NotFound, "endpoint %.64q is not in the catalog", id)
 	}
 	return err
 }

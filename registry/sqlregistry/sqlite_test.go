@@ -1,26 +1,488 @@
-package sqlregistry_test
+package sqlregistry
 
 import (
+	"bufio"
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/registry/registrytest"
-	"github.com/perdiem/perdiem/registry/sqlregistry"
 )
 
-// openAt opens the registry in path, going by clock.
-func openAt(t *testing.T, path string, clock *registrytest.Clock) *sqlregistry.Registry {
+// issueForeverIn, in the environment, makes the test binary a process that issues tokens in that file until it is killed.
+const issueForeverIn = "PERDIEM_TEST_ISSUE_FOREVER_IN"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(issueForeverIn); path != "" {
+		fmt.Fprintln(os.Stderr, issueForever(path))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// issueForever prints the id of each token after it was issued.
+func issueForever(path string) error {
+	ctx := context.Background()
+	r, err := OpenSQLite(ctx, path, Options{})
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		var hash registry.Hash
+		copy(hash[:], fmt.Appendf(nil, "process %d token %d", os.Getpid(), i))
+		token, err := r.IssueToken(ctx, registry.NewToken{Hash: hash, Application: "acme"})
+		if err != nil {
+			return err
+		}
+		fmt.Println(token.ID)
+	}
+}
+
+func file(t testing.TB) string { return filepath.Join(t.TempDir(), "registry.db") }
+
+func openAt(t testing.TB, path string, clock *registrytest.Clock) *Registry {
 	t.Helper()
-	r, err := sqlregistry.OpenSQLite(t.Context(), path, sqlregistry.Options{Now: clock.Now})
+	r, err := OpenSQLite(t.Context(), path, Options{Now: clock.Now})
 	if err != nil {
 		t.Fatalf("OpenSQLite: %v", err)
 	}
 	return r
 }
 
-func TestSQLite(t *testing.T) {
+func closed(t testing.TB, r *Registry) {
+	t.Helper()
+	if err := r.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+}
+
+func apply(t testing.TB, r *Registry, c *catalog.Catalog) []catalog.Change {
+	t.Helper()
+	changes, err := r.Apply(t.Context(), c, registry.ApplyOptions{Source: "catalog.yaml"})
+	if err != nil {
+		t.Fatalf("Apply: %v", err)
+	}
+	return changes
+}
+
+// filled makes a registry in path that holds something of everything, and closes it.
+func filled(t testing.TB, path string) {
+	t.Helper()
+	r := openAt(t, path, registrytest.NewClock())
+	apply(t, r, registrytest.Catalog())
+	for i := range 500 {
+		token, err := r.IssueToken(t.Context(), registry.NewToken{Hash: registry.Hash{byte(i), byte(i >> 8)}, Application: "acme", Member: fmt.Sprintf("urn:li:person:%d", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 0 {
+			if err := r.RevokeToken(t.Context(), token.ID, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := r.SetOverride(t.Context(), "acme", "posts.create", registrytest.Limits(1, 2), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetSetting(t.Context(), "ledger", "4f2a"); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, r)
+}
+
+// contents returns all that a registry answers.
+func contents(t testing.TB, r *Registry) []any {
+	t.Helper()
+	c, version, err := r.Catalog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := r.Tokens(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked, next, err := r.Revocations(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, _, err := r.Setting(t.Context(), "ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit, err := r.Audit(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []any{c, version, tokens, revoked, next, ledger, audit}
+}
+
+func TestConformance(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T, clock *registrytest.Clock) registry.Registry {
-		return openAt(t, filepath.Join(t.TempDir(), "registry.db"), clock)
+		return openAt(t, file(t), clock)
 	})
+}
+
+func TestReopen(t *testing.T) {
+	path := file(t)
+	filled(t, path)
+	first := openAt(t, path, registrytest.NewClock())
+	want := contents(t, first)
+	closed(t, first)
+	second := openAt(t, path, registrytest.NewClock())
+	defer closed(t, second)
+	if diff := cmp.Diff(want, contents(t, second)); diff != "" {
+		t.Errorf("after it was closed and opened (-before +after):\n%s", diff)
+	}
+	if left, _ := filepath.Glob(path + "-*"); len(left) > 2 {
+		t.Errorf("beside the file: %v", left)
+	}
+}
+
+// TestOddPaths uses names that a URL would read otherwise.
+func TestOddPaths(t *testing.T) {
+	for _, name := range []string{"a b.db", "a?mode=memory.db", "a#b.db", "a%20b.db", "a&b;c.db", "日本.db", "'.db"} {
+		folder := t.TempDir()
+		filled(t, filepath.Join(folder, name))
+		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+			t.Error(err)
+		}
+		if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
+			t.Errorf("%s: the folder holds %v, %v", name, entries, err)
+		}
+	}
+}
+
+func TestOwnerOnly(t *testing.T) {
+	path := file(t)
+	filled(t, path)
+	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // to be put right
+		t.Fatal(err)
+	}
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	if err := r.SetSetting(t.Context(), "key", "value"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+}
+
+// TestPragmas looks at every connection: what makes a commit survive is set on each by itself.
+func TestPragmas(t *testing.T) {
+	r := openAt(t, file(t), registrytest.NewClock())
+	defer closed(t, r)
+	for name, pool := range map[string]*sql.DB{"writer": r.writer, "reader": r.reader} {
+		var conns []*sql.Conn
+		for range pool.Stats().MaxOpenConnections {
+			conn, err := pool.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+			for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
+				var got string
+				if err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+					t.Errorf("%s: %s is %s, %v; want %s", name, pragma, got, err, want)
+				}
+			}
+		}
+		for _, conn := range conns {
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := r.reader.ExecContext(t.Context(), "DELETE FROM settings"); err == nil {
+		t.Error("a reader can write")
+	}
+}
+
+// TestKill kills a process that issues tokens, several times, and looks for each token that it said it had issued.
+func TestKill(t *testing.T) {
+	path := file(t)
+	filled(t, path)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued := make(map[string]bool)
+	for round := range 5 {
+		child := exec.CommandContext(t.Context(), program)
+		child.Env = append(os.Environ(), issueForeverIn+"="+path)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for i := 0; i < 20+7*round && lines.Scan(); i++ {
+			issued[lines.Text()] = true
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() { // what it said before it died counts
+			issued[lines.Text()] = true
+		}
+		_ = child.Wait() // killed, as it should be
+	}
+	if len(issued) < 5*20 {
+		t.Fatalf("only %d tokens were issued", len(issued))
+	}
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	tokens, err := r.Tokens(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range tokens {
+		delete(issued, token.ID)
+	}
+	if len(issued) > 0 {
+		t.Errorf("%d acknowledged tokens are lost", len(issued))
+	}
+}
+
+// TestCopyOfRunning opens what a cut of power would leave: the files as they are while the registry is in use.
+func TestCopyOfRunning(t *testing.T) {
+	path, copied := file(t), file(t)
+	filled(t, path)
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	if err := r.SetSetting(t.Context(), "ledger", "in the log alone"); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		data, err := os.ReadFile(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if suffix == "-wal" {
+			if len(data) == 0 {
+				t.Fatal("nothing is in the log")
+			}
+			data = append(data, make([]byte, 1000)...) // and the beginning of a write that never ended
+		}
+		if err := os.WriteFile(copied+suffix, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := openAt(t, copied, registrytest.NewClock())
+	defer closed(t, other)
+	if diff := cmp.Diff(contents(t, r), contents(t, other)); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
+	}
+}
+
+// TestTwoAtOnce has two registries, as two processes would, write to one file.
+func TestTwoAtOnce(t *testing.T) {
+	path := file(t)
+	filled(t, path)
+	var wg sync.WaitGroup
+	for who := range 2 {
+		r := openAt(t, path, registrytest.NewClock())
+		defer closed(t, r)
+		wg.Go(func() {
+			for i := range 50 {
+				l := registrytest.Limits(quota.Limit(who), quota.Limit(i))
+				if err := r.SetOverride(t.Context(), "beta", "posts.create", l, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	if version, err := r.Version(t.Context()); version != 2+2*50 || err != nil {
+		t.Errorf("version %d, %v; want %d", version, err, 2+2*50)
+	}
+}
+
+func TestNewerSchema(t *testing.T) {
+	path := file(t)
+	filled(t, path)
+	r := openAt(t, path, registrytest.NewClock())
+	if _, err := r.writer.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, r)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenSQLite(t.Context(), path, Options{})
+	if fault.KindOf(err) != fault.Conflict {
+		t.Fatalf("error %v", err)
+	}
+	for _, want := range []string{path, "99999", "newer perdiem", "backup"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not say %q", err, want)
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || string(before) != string(after) {
+		t.Errorf("the file was changed (%v)", err)
+	}
+}
+
+// TestDamaged ruins the file in several ways.
+func TestDamaged(t *testing.T) {
+	whole := file(t)
+	filled(t, whole)
+	good, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		ruin func(data []byte) []byte
+	}{
+		{"another file", func([]byte) []byte { return []byte(strings.Repeat("listen: {gateway: 0.0.0.0:8080}\n", 100)) }},
+		{"a file too short for a database", func([]byte) []byte { return []byte("perdiem") }},
+		{"a header of noise", func(data []byte) []byte { return noise(data, 0, 100) }},
+		{"a root of noise", func(data []byte) []byte { return noise(data, 100, 4096) }},
+		{"a page of noise", func(data []byte) []byte { return noise(data, 10*4096, 11*4096) }},
+		{"half a file", func(data []byte) []byte { return data[:len(data)/2/4096*4096] }},
+		{"an end cut off", func(data []byte) []byte { return data[:len(data)-4096] }},
+		{"zeros in the middle", func(data []byte) []byte { clear(data[12*4096 : 20*4096]); return data }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := file(t)
+			if err := os.WriteFile(path, test.ruin([]byte(string(good))), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r, err := OpenSQLite(t.Context(), path, Options{})
+			if err == nil {
+				closed(t, r)
+				t.Fatal("it was opened")
+			}
+			for _, want := range []string{path, "damaged", "restore a backup", "move the file away"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// noise overwrites part of data with bytes that follow no rule of SQLite's.
+func noise(data []byte, from, to int) []byte {
+	for i := from; i < to; i++ {
+		data[i] = byte(i*7 + i>>8*13 + 1)
+	}
+	return data
+}
+
+func TestUnusablePaths(t *testing.T) {
+	folder := t.TempDir()
+	for _, test := range []struct{ name, path string }{
+		{"a folder", folder},
+		{"no folder", filepath.Join(folder, "nowhere", "registry.db")},
+		{"NUL", filepath.Join(folder, "a\x00b")},
+	} {
+		r, err := OpenSQLite(t.Context(), test.path, Options{})
+		if err == nil {
+			closed(t, r)
+			t.Errorf("%s: it was opened", test.name)
+		} else if !strings.Contains(err.Error(), folder) {
+			t.Errorf("%s: error %q does not name the path", test.name, err)
+		}
+	}
+}
+
+// TestDiskFull lets the file grow no further, and then again.
+func TestDiskFull(t *testing.T) {
+	r := openAt(t, file(t), registrytest.NewClock())
+	defer closed(t, r)
+	apply(t, r, registrytest.Catalog())
+	want := contents(t, r)
+	if _, err := r.writer.ExecContext(t.Context(), "PRAGMA max_page_count = 1"); err != nil { // SQLite makes it what there is
+		t.Fatal(err)
+	}
+	large := registrytest.Catalog()
+	for i := range 500 {
+		large.Applications = append(large.Applications, catalog.Application{ID: fmt.Sprintf("application-%d", i)})
+	}
+	_, err := r.Apply(t.Context(), large, registry.ApplyOptions{})
+	if fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Apply on a full disk: %v", err)
+	}
+	if diff := cmp.Diff(want, contents(t, r)); diff != "" {
+		t.Errorf("what a full disk left (-want +got):\n%s", diff)
+	}
+	if _, err := r.writer.ExecContext(t.Context(), "PRAGMA max_page_count = 1000000"); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, r, large)
+}
+
+// TestOpenGivesUp does not wait for longer than its context.
+func TestOpenGivesUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := OpenSQLite(ctx, file(t), Options{})
+	if err == nil {
+		closed(t, r)
+	}
+	if fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("error %v", err)
+	}
+}
+
+// BenchmarkLarge applies the largest catalog that is allowed, reads it, and applies it with one limit changed.
+func BenchmarkLarge(b *testing.B) {
+	c := registrytest.Catalog()
+	for i := range catalog.MaxApplications - 2 {
+		c.Applications = append(c.Applications, catalog.Application{
+			ID: fmt.Sprintf("application-%06d", i), Name: fmt.Sprintf("Application %d", i), Tier: "development",
+			Overrides: map[string]catalog.PartialLimits{"posts.create": registrytest.Limits(quota.Limit(i), 5)},
+		})
+	}
+	c.Canonicalize()
+	changed := c.Clone()
+	changed.Endpoints[0].Limits.Member++
+	for b.Loop() {
+		r := openAt(b, file(b), registrytest.NewClock())
+		took := func(what string, do func()) {
+			start := time.Now()
+			do()
+			b.ReportMetric(time.Since(start).Seconds(), what)
+		}
+		took("s/first", func() { apply(b, r, c) })
+		took("s/read", func() {
+			if _, _, err := r.Catalog(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		})
+		took("s/change", func() {
+			if changes := apply(b, r, changed); len(changes) != 1 {
+				b.Fatal(changes)
+			}
+		})
+		closed(b, r)
+	}
 }

@@ -142,7 +142,7 @@ func (r *Registry) failure(err error) error {
 		return fault.Wrap(fault.Internal, err, fmt.Sprintf("registry %s is damaged: restore a backup; or move the file away, apply the "+
 			"catalog again, and issue new tokens", r.name))
 	case kind == fault.Unavailable:
-		return fault.Wrap(fault.Unavailable, err, "The registry cannot be used at the moment.")
+		return fault.Wrap(fault.Unavailable, fmt.Errorf("registry %s: %w", r.name, err), "The registry cannot be used at the moment.")
 	default:
 		return fmt.Errorf("registry %s: %w", r.name, err)
 	}

@@ -90,7 +90,7 @@ func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 		err := tx.QueryRowContext(ctx, "SELECT seq, revoked FROM tokens WHERE id = $1", id).Scan(&seq, &revoked)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			return fault.New(fault.NotFound, "there is no token %q: `perdiem token list` shows an application's", shorten(id))
+			return fault.New(fault.NotFound, "there is no token %.64q: `perdiem token list` shows an application's", id)
 		case err != nil:
 			return err
 		case revoked.Valid:
