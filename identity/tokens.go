@@ -33,7 +33,7 @@ type TokenOptions struct {
 // Tokens is the source of opaque tokens that perdiem issued itself: Authorization: Bearer pdm_…, or the same without
 // "Bearer" in a header of the operator's choice. Bearer tokens of any other form are left to other sources.
 //
-// Tokens that the registry knows are remembered, up to half a million of them, in about 200 bytes each: a warm
+// Tokens that the registry knows are remembered, up to half a million of them, in about 225 bytes each: a warm
 // request asks nobody and allocates nothing. [Tokens.Run] forgets them within a second of their revocation; an expiry holds to the
 // millisecond. Without Run nothing is remembered. While the registry cannot be read, tokens that are remembered hold and all others
 // are [fault.Unavailable].
