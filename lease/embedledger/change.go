@@ -2,6 +2,7 @@ package embedledger
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,46 +13,64 @@ import (
 // is as durable as the ledger promises.
 func (l *Ledger) change(fill func(w *pebble.Batch) error) error {
 	w := l.db.NewBatch()
-	if err := l.fill(w, fill); err != nil {
-		w.Close()
-		return err
+	number, err := l.write(w, fill)
+	if err != nil {
+		return err // w may be in use: it is left to the garbage collector
 	}
-	if w.Empty() {
+	if number == 0 {
 		return w.Close()
 	}
-	if err := l.answers(); err != nil {
-		return err // w may still be in use
-	}
-	err := w.SyncWait()
-	if failed := l.answers(); failed != nil {
-		return failed
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
+	if err := w.SyncWait(); err != nil {
 		l.disk.fail(err)
-		return l.answers()
 	}
-	return nil
+	if err := l.answers(); err != nil {
+		return err
+	}
+	l.durable.raise(number)
+	return w.Close()
 }
 
-func (l *Ledger) fill(w *pebble.Batch, fill func(w *pebble.Batch) error) error {
+// write fills a batch and writes it, but does not wait until it is durable. It returns the number of the change, 0
+// when there was nothing to write.
+func (l *Ledger) write(w *pebble.Batch, fill func(w *pebble.Batch) error) (number uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s := stamp{number: l.last + 1, durable: l.durable.Load()}
+	if err := s.put(w); err != nil {
+		return 0, err
+	}
 	if err := fill(w); err != nil {
-		return l.readError(err)
+		return 0, l.readError(err)
 	}
-	if w.Empty() {
-		return nil
+	if w.Count() == 0 { // a stamp does not count
+		return 0, nil
 	}
+	l.last++
 	l.space.wrote(w.Len())
 	l.stats.writes.Add(1)
 	if err := l.db.ApplyNoSyncWait(w, pebble.Sync); err != nil {
 		l.disk.fail(err)
-		return l.answers()
 	}
-	return nil
+	return s.number, l.answers()
+}
+
+// seal ends the store's log with a stamp that vouches for the last change.
+func (l *Ledger) seal() error {
+	w := l.db.NewBatch()
+	s := stamp{number: l.last + 1, durable: l.durable.Load()}
+	return errors.Join(s.put(w), w.Commit(pebble.Sync), w.Close())
+}
+
+// highest is a number that only rises.
+type highest struct{ atomic.Uint64 }
+
+func (h *highest) raise(to uint64) {
+	for {
+		is := h.Load()
+		if is >= to || h.CompareAndSwap(is, to) {
+			return
+		}
+	}
 }
 
 // readError gives an error of the store its kind. Damaged data ends the ledger: what it says cannot be believed.

@@ -71,8 +71,11 @@ type Ledger struct {
 	// mu makes each change one step: read, compute, write. Syncing is waited for outside of it, so that the next change need
 	// not wait; it may read what is not durable yet, but is durable itself only after that.
 	mu   sync.Mutex
-	meta meta  // its day and dropped are guarded by mu
-	work batch // guarded by mu
+	meta meta   // its day and dropped are guarded by mu
+	work batch  // guarded by mu
+	last uint64 // number of the last change; guarded by mu
+
+	durable highest // number of the last change that is known to be durable
 
 	background sync.WaitGroup // flushes after days were dropped
 	stats      counters
@@ -132,16 +135,29 @@ func Open(o Options) (*Ledger, error) {
 		return nil, lockError(o.Dir, err)
 	}
 	l.lock = lock
-	l.db, err = pebble.Open(o.Dir, storeOptions(l.disk, lock, o.Logger))
-	if err == nil {
-		l.disk.live.Store(true)
-		err = errors.Join(l.meta.load(l.db), l.disk.failed())
-	}
-	if err != nil {
-		l.shut()
-		return nil, l.openError(err)
+	if err := l.load(storeOptions(l.disk, lock, o.Logger)); err != nil {
+		return nil, errors.Join(l.openError(err), l.shut())
 	}
 	return l, nil
+}
+
+// load opens the store, having looked at its files, and reads what it says of itself.
+func (l *Ledger) load(o *pebble.Options) error {
+	v := verifier{fs: l.disk, dir: l.dir}
+	last, err := v.before(o)
+	if err != nil {
+		return err
+	}
+	l.last = last
+	l.durable.raise(last)
+	if l.db, err = pebble.Open(l.dir, o); err != nil {
+		return err
+	}
+	if err := v.tables(l.db, o); err != nil {
+		return err
+	}
+	l.disk.live.Store(true)
+	return errors.Join(l.meta.load(l.db), l.disk.failed())
 }
 
 // lockError explains why a folder could not be locked.
@@ -152,8 +168,11 @@ func lockError(dir string, err error) error {
 	return fmt.Errorf("the ledger's folder %s cannot be locked: %w", dir, err)
 }
 
-// openError explains why a ledger could not be opened.
+// openError explains why a ledger could not be opened, and how to go on.
 func (l *Ledger) openError(err error) error {
+	if _, ok := errors.AsType[*damage](err); ok || pebble.IsCorruptionError(err) {
+		return fmt.Errorf("the ledger in %s: %w; restore the folder from a backup, or move it away, which lets today's counts begin at zero", l.dir, err)
+	}
 	return fmt.Errorf("the ledger in %s cannot be opened: %w", l.dir, err)
 }
 
@@ -177,7 +196,7 @@ func (l *Ledger) Close() error {
 	}
 	l.closed = true
 	l.background.Wait()
-	err := l.shut()
+	err := errors.Join(l.seal(), l.shut())
 	if failed := l.disk.failed(); failed != nil {
 		return fmt.Errorf("the ledger in %s failed before it was closed: %w", l.dir, failed)
 	}

@@ -3,7 +3,6 @@ package embedledger
 import (
 	"fmt"
 	"log/slog"
-	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -27,7 +26,7 @@ func storeOptions(d *disk, lock *pebble.Lock, logger *slog.Logger) *pebble.Optio
 		MemTableSize:                memTableSize,
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       math.MaxInt32,
+		L0StopWritesThreshold:       1000,
 		LBaseMaxBytes:               64 << 20,
 		Logger:                      storeLog{disk: d, log: logger},
 	}
@@ -40,6 +39,7 @@ func storeOptions(d *disk, lock *pebble.Lock, logger *slog.Logger) *pebble.Optio
 		BackgroundError: func(err error) { d.fail(err) },
 		DataCorruption:  func(info pebble.DataCorruptionInfo) { d.fail(fmt.Errorf("%s is damaged: %w", info.Path, info.Details)) },
 	}
+	o.EnsureDefaults()
 	return o
 }
 

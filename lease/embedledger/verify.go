@@ -1,0 +1,265 @@
+package embedledger
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Pebble opens some damaged folders as if nothing had happened and forgets what it could not read. A ledger that
+// forgets grants is worse than none, so its files are looked at before and after Pebble opens them.
+
+// damage says which file is damaged, and how.
+type damage struct {
+	file string // its name in the ledger's folder
+	how  string
+}
+
+func (d *damage) Error() string { return fmt.Sprintf("file %s is damaged: %s", d.file, d.how) }
+
+// verifier looks at the files of a folder in which Pebble is not open.
+type verifier struct {
+	fs  vfs.FS
+	dir string
+}
+
+// before looks at the manifest and at the logs that Pebble will read. It returns the number of the last change found in
+// the logs.
+func (v verifier) before(o *pebble.Options) (last uint64, err error) {
+	names, err := v.fs.List(v.dir)
+	if err != nil {
+		return 0, err
+	}
+	slices.Sort(names)
+	desc, err := pebble.Peek(v.dir, v.fs)
+	if err != nil {
+		return 0, err
+	}
+	if !desc.Exists {
+		for _, name := range names {
+			if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".log") {
+				return 0, &damage{"marker.manifest", "it is missing, although the ledger has other files"}
+			}
+		}
+		return 0, nil
+	}
+	if desc.OptionsFilename != "" {
+		if err := v.options(o, v.fs.PathBase(desc.OptionsFilename)); err != nil {
+			return 0, err
+		}
+	}
+	first, err := v.manifest(v.fs.PathBase(desc.ManifestFilename))
+	if err != nil {
+		return 0, err
+	}
+	return v.logs(names, first)
+}
+
+// options looks at the settings with which the folder was written.
+func (v verifier) options(o *pebble.Options, name string) error {
+	text, err := v.read(name)
+	if err == nil {
+		err = o.CheckCompatibility(v.dir, string(text))
+	}
+	if err != nil {
+		return &damage{name, err.Error()}
+	}
+	return nil
+}
+
+// manifest looks at the list of tables, and returns the number of the oldest log that is still needed; 0 when it does
+// not say.
+func (v verifier) manifest(name string) (firstLog uint64, err error) {
+	data, err := v.read(name)
+	if err != nil {
+		return 0, &damage{name, err.Error()}
+	}
+	records := 0
+	r := chunkReader{r: bytes.NewReader(data)}
+	end := 0 // of the last whole chunk
+	for {
+		c, err := r.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			if !cutShort(data[end:]) {
+				return 0, &damage{name, fmt.Sprintf("what follows byte %d is not what was written", end)}
+			}
+			break
+		}
+		end += chunkHeaderLen[0] + len(c.data)
+		if pad := blockSize - end%blockSize; pad < chunkHeaderLen[0] {
+			end += pad
+		}
+		if c.part == chunkFull || c.part == chunkFirst {
+			records++
+			if n := firstLogOf(c.data); n != 0 {
+				firstLog = n
+			}
+		}
+	}
+	if records == 0 {
+		return 0, &damage{name, "it is empty"}
+	}
+	return firstLog, nil
+}
+
+// cutShort reports whether the end of a manifest is what a loss of power leaves of a write: zeros, or less of a chunk than
+// its header says.
+func cutShort(rest []byte) bool {
+	rest = rest[:min(len(rest), blockSize)]
+	if isZero(rest) || len(rest) < chunkHeaderLen[0] {
+		return true
+	}
+	return chunkHeaderLen[0]+int(binary.LittleEndian.Uint16(rest[4:])) > len(rest)
+}
+
+// firstLogOf returns what an entry of the manifest says of the oldest log needed: if anything, right after the name of
+// the order of keys. See internal/manifest/version_edit.go of Pebble.
+func firstLogOf(entry []byte) uint64 {
+	const tagComparer, tagFirstLog = 1, 2
+	tag, n := binary.Uvarint(entry)
+	if n > 0 && tag == tagComparer {
+		entry = entry[n:]
+		size, n := binary.Uvarint(entry)
+		if n <= 0 || size > uint64(len(entry)-n) {
+			return 0
+		}
+		entry = entry[n+int(size):]
+		tag, _ = binary.Uvarint(entry)
+	}
+	if tag != tagFirstLog {
+		return 0
+	}
+	number, _ := binary.Uvarint(entry[1:])
+	return number
+}
+
+// logs looks at the logs from number first on: each change must be there that a later one knows to be durable.
+func (v verifier) logs(names []string, first uint64) (last uint64, err error) {
+	type log struct {
+		number uint64
+		name   string
+	}
+	var logs []log
+	for _, name := range names {
+		if digits, ok := strings.CutSuffix(name, ".log"); ok {
+			if n, err := strconv.ParseUint(digits, 10, 64); err == nil && n >= first {
+				logs = append(logs, log{n, name})
+			}
+		}
+	}
+	slices.SortFunc(logs, func(a, b log) int { return cmp.Compare(a.number, b.number) })
+	if first != 0 && (len(logs) == 0 || logs[0].number != first) {
+		return 0, &damage{fmt.Sprintf("%06d.log", first), "it is missing"}
+	}
+	for _, l := range logs {
+		if last, err = v.log(l.name, l.number, last); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
+}
+
+// log looks at one log, whose changes follow the one with number last; 0: not known.
+func (v verifier) log(name string, number, last uint64) (uint64, error) {
+	f, err := v.fs.Open(v.fs.PathJoin(v.dir, name))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	r := chunkReader{r: f, log: uint32(number)}
+	var s stamp // of the record under way
+	stamped, begun, broken := false, false, false
+	for {
+		c, err := r.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return last, nil
+		case errors.Is(err, errBroken):
+			broken = true
+			continue
+		case err != nil:
+			return 0, &damage{name, err.Error()}
+		}
+		if first := c.part == chunkFull || c.part == chunkFirst; first {
+			s, stamped = stampOf(c.data)
+			begun = true
+		} else if !begun {
+			broken = true // a part without the one before it
+		}
+		if stamped && broken && s.durable > last {
+			return 0, &damage{name, fmt.Sprintf("change %d is missing or unreadable, although change %d was made when it was durable", last+1, s.number)}
+		}
+		if c.part == chunkFull || c.part == chunkLast {
+			if stamped && !broken {
+				if last != 0 && s.number != last+1 {
+					return 0, &damage{name, fmt.Sprintf("change %d follows change %d", s.number, last)}
+				}
+				last = s.number
+			}
+			stamped, begun = false, false
+		}
+	}
+}
+
+func (v verifier) read(name string) ([]byte, error) {
+	f, err := v.fs.Open(v.fs.PathJoin(v.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// tables reads the tables of an open store through and compares their checksums.
+func (v verifier) tables(db *pebble.DB, o *pebble.Options) error {
+	levels, err := db.SSTables()
+	if err != nil {
+		return err
+	}
+	for _, level := range levels {
+		for _, t := range level {
+			name := fmt.Sprintf("%06d.sst", t.BackingSSTNum)
+			if err := v.table(name, o); err != nil && !errors.Is(err, fs.ErrNotExist) { // else it was compacted meanwhile
+				return &damage{name, firstLine(err)}
+			}
+		}
+	}
+	return nil
+}
+
+func (v verifier) table(name string, o *pebble.Options) error {
+	f, err := v.fs.Open(v.fs.PathJoin(v.dir, name), vfs.SequentialReadsOption)
+	if err != nil {
+		return err
+	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r, err := sstable.NewReader(context.Background(), readable, o.MakeReaderOptions())
+	if err != nil {
+		return errors.Join(err, readable.Close())
+	}
+	return errors.Join(r.ValidateBlockChecksums(), r.Close())
+}
+
+// firstLine returns an error's first line: Pebble's errors of damaged data go on for several.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
