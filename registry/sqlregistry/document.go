@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/perdiem/perdiem/catalog"
-	"github.com/perdiem/perdiem/quota"
 )
 
 // kind tells the items of a catalog apart.
@@ -25,15 +24,15 @@ type itemKey struct {
 }
 
 // The documents are the registry's own format, apart from the catalog's types, which may change without a migration. A limit is a
-// number of calls, [quota.Unlimited] being one like any other.
+// number of calls; unlimited is one like any other.
 type (
 	endpointDocument struct {
 		Method      string            `json:"method,omitempty"`
 		Path        string            `json:"path,omitempty"`
 		Header      map[string]string `json:"header,omitempty"`
 		Query       map[string]string `json:"query,omitempty"`
-		Application quotaLimit        `json:"application"`
-		Member      quotaLimit        `json:"member"`
+		Application int64             `json:"application"`
+		Member      int64             `json:"member"`
 		Cost        int64             `json:"cost"`
 		Shadow      bool              `json:"shadow,omitempty"`
 	}
@@ -48,11 +47,9 @@ type (
 		Suspended bool                      `json:"suspended,omitempty"`
 	}
 	limitsDocument struct {
-		Application *quotaLimit `json:"application,omitempty"`
-		Member      *quotaLimit `json:"member,omitempty"`
+		Application *int64 `json:"application,omitempty"`
+		Member      *int64 `json:"member,omitempty"`
 	}
-	// quotaLimit is a [quota.Limit] without its JSON form, which writes unlimited as null for the clients of an API.
-	quotaLimit int64
 )
 
 // documents returns what is kept of a catalog in canonical form: equal catalogs have equal documents.
@@ -66,7 +63,7 @@ func documents(c *catalog.Catalog) (map[itemKey]string, error) {
 	endpoint := func(e catalog.Endpoint) error {
 		return add(kindEndpoint, e.ID, endpointDocument{
 			Method: e.Method, Path: e.Path, Header: e.When.Header, Query: e.When.Query,
-			Application: quotaLimit(e.Limits.Application), Member: quotaLimit(e.Limits.Member), Cost: e.Cost, Shadow: e.Shadow,
+			Application: int64(e.Limits.Application), Member: int64(e.Limits.Member), Cost: e.Cost, Shadow: e.Shadow,
 		})
 	}
 	if err := endpoint(c.CatchAll); err != nil {
@@ -102,9 +99,10 @@ func assemble(docs map[itemKey]string) (*catalog.Catalog, error) {
 			var d endpointDocument
 			err = decode(text, &d)
 			e := catalog.Endpoint{
-				ID: key.id, Method: d.Method, Path: d.Path, When: catalog.Conditions{Header: d.Header, Query: d.Query},
-				Limits: quota.Limits{Application: quota.Limit(d.Application), Member: quota.Limit(d.Member)}, Cost: d.Cost, Shadow: d.Shadow,
+				ID: key.id, Method: d.Method, Path: d.Path, When: catalog.Conditions{Header: d.Header, Query: d.Query}, Cost: d.Cost, Shadow: d.Shadow,
 			}
+			limits := limitsDocument{Application: &d.Application, Member: &d.Member}.limits()
+			e.Limits.Application, e.Limits.Member = *limits.Application, *limits.Member
 			if key.id == catalog.CatchAllID {
 				c.CatchAll = e
 			} else {
@@ -144,7 +142,7 @@ func limitsDocuments(m map[string]catalog.PartialLimits) map[string]limitsDocume
 	}
 	docs := make(map[string]limitsDocument, len(m))
 	for id, l := range m {
-		docs[id] = limitsDocument{Application: (*quotaLimit)(l.Application), Member: (*quotaLimit)(l.Member)}
+		docs[id] = newLimitsDocument(l)
 	}
 	return docs
 }
@@ -155,7 +153,24 @@ func partialLimits(docs map[string]limitsDocument) map[string]catalog.PartialLim
 	}
 	m := make(map[string]catalog.PartialLimits, len(docs))
 	for id, d := range docs {
-		m[id] = catalog.PartialLimits{Application: (*quota.Limit)(d.Application), Member: (*quota.Limit)(d.Member)}
+		m[id] = d.limits()
 	}
 	return m
+}
+
+func newLimitsDocument(l catalog.PartialLimits) limitsDocument {
+	return limitsDocument{Application: (*int64)(l.Application), Member: (*int64)(l.Member)}
+}
+
+func (d limitsDocument) limits() (l catalog.PartialLimits) {
+	setLimit(&l.Application, d.Application)
+	setLimit(&l.Member, d.Member)
+	return l
+}
+
+// setLimit makes a catalog's limit of a number. Its type is the catalog's affair.
+func setLimit[Limit ~int64](limit **Limit, n *int64) {
+	if n != nil {
+		*limit = new(Limit(*n))
+	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
-	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -53,17 +52,20 @@ func (o overrides) keptOver(old, c *catalog.Catalog) []catalog.Change {
 			continue
 		}
 		file := a.Overrides[one.endpoint]
-		compare := func(field string, own, its *quota.Limit) {
-			if own != nil && its != nil && *own != *its {
-				change.Field, change.From, change.To = field, own.String(), its.String()
-				kept = append(kept, change)
-			}
+		if differ(one.limits.Application, file.Application) {
+			change.Field, change.From, change.To = "application", one.limits.Application.String(), file.Application.String()
+			kept = append(kept, change)
 		}
-		compare("application", one.limits.Application, file.Application)
-		compare("member", one.limits.Member, file.Member)
+		if differ(one.limits.Member, file.Member) {
+			change.Field, change.From, change.To = "member", one.limits.Member.String(), file.Member.String()
+			kept = append(kept, change)
+		}
 	}
 	return kept
 }
+
+// differ reports whether both are told, and not the same.
+func differ[Limit comparable](a, b *Limit) bool { return a != nil && b != nil && *a != *b }
 
 // merge returns what over tells, and what under tells where over does not.
 func merge(over, under catalog.PartialLimits) catalog.PartialLimits {
@@ -97,16 +99,14 @@ func (r *Registry) SetOverride(ctx context.Context, application, endpoint string
 	if l.IsZero() {
 		return fault.New(fault.Invalid, "the override tells no limit: give one for the application, for its members, or both")
 	}
-	for _, limit := range []*quota.Limit{l.Application, l.Member} {
-		if limit != nil && *limit != quota.Unlimited && (*limit < 0 || *limit > quota.MaxLimit) {
-			return fault.New(fault.Invalid, "limit %d: must be a whole number from 0 to %d, or unlimited", int64(*limit), int64(quota.MaxLimit))
-		}
-	}
 	return r.write(ctx, func(tx *sql.Tx) error {
 		if _, err := readApplication(ctx, tx, application); err != nil {
 			return err
 		}
 		if err := requireEndpoint(ctx, tx, endpoint); err != nil {
+			return err
+		}
+		if err := checkOverride(application, endpoint, l); err != nil {
 			return err
 		}
 		before, err := readOverride(ctx, tx, application, endpoint)
@@ -119,13 +119,25 @@ func (r *Registry) SetOverride(ctx context.Context, application, endpoint string
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO overrides (application, endpoint, application_limit, member_limit) VALUES ($1, $2, $3, $4) "+
 			"ON CONFLICT (application, endpoint) DO UPDATE SET application_limit = excluded.application_limit, member_limit = excluded.member_limit",
-			application, endpoint, toNullable(after.Application), toNullable(after.Member)); err != nil {
+			application, endpoint, (*int64)(after.Application), (*int64)(after.Member)); err != nil {
 			return err
 		}
 		return r.recordOverride(ctx, tx, registry.AuditEntry{
 			Actor: actor, Action: registry.ActionSetOverride, Before: describeLimits(before), After: describeLimits(after),
 		}, application, endpoint)
 	})
+}
+
+// checkOverride applies the catalog's own rules to an override, in the smallest catalog that can hold it.
+func checkOverride(application, endpoint string, l catalog.PartialLimits) error {
+	c := catalog.Catalog{
+		CatchAll:     catalog.Endpoint{ID: catalog.CatchAllID, Cost: 1},
+		Applications: []catalog.Application{{ID: application, Overrides: map[string]catalog.PartialLimits{endpoint: l}}},
+	}
+	if endpoint != catalog.CatchAllID {
+		c.Endpoints = []catalog.Endpoint{{ID: endpoint, Path: "/", Cost: 1}}
+	}
+	return c.Validate()
 }
 
 // ClearOverride takes back what SetOverride set.
@@ -194,13 +206,13 @@ func requireEndpoint(ctx context.Context, q querier, id string) error {
 
 // readOverride returns what was set at run time: nothing where nothing was.
 func readOverride(ctx context.Context, q querier, application, endpoint string) (catalog.PartialLimits, error) {
-	var a, m sql.NullInt64
+	var d limitsDocument
 	err := q.QueryRowContext(ctx, "SELECT application_limit, member_limit FROM overrides WHERE application = $1 AND endpoint = $2",
-		application, endpoint).Scan(&a, &m)
+		application, endpoint).Scan(&d.Application, &d.Member)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
-	return catalog.PartialLimits{Application: fromNullable(a), Member: fromNullable(m)}, err
+	return d.limits(), err
 }
 
 // describeLimits writes limits as "application 500 member 50".
@@ -215,20 +227,6 @@ func describeLimits(l catalog.PartialLimits) string {
 	return strings.Join(parts, " ")
 }
 
-func toNullable(l *quota.Limit) sql.NullInt64 {
-	if l == nil {
-		return sql.NullInt64{}
-	}
-	return sql.NullInt64{Int64: int64(*l), Valid: true}
-}
-
-func fromNullable(n sql.NullInt64) *quota.Limit {
-	if !n.Valid {
-		return nil
-	}
-	return new(quota.Limit(n.Int64))
-}
-
 func readOverrides(ctx context.Context, q querier) (overrides, error) {
 	rows, err := q.QueryContext(ctx, "SELECT application, endpoint, application_limit, member_limit FROM overrides ORDER BY application, endpoint")
 	if err != nil {
@@ -238,11 +236,11 @@ func readOverrides(ctx context.Context, q querier) (overrides, error) {
 	var all overrides
 	for rows.Next() {
 		var one override
-		var application, member sql.NullInt64
-		if err := rows.Scan(&one.application, &one.endpoint, &application, &member); err != nil {
+		var d limitsDocument
+		if err := rows.Scan(&one.application, &one.endpoint, &d.Application, &d.Member); err != nil {
 			return nil, err
 		}
-		one.limits = catalog.PartialLimits{Application: fromNullable(application), Member: fromNullable(member)}
+		one.limits = d.limits()
 		all = append(all, one)
 	}
 	return all, rows.Err()
