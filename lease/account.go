@@ -24,7 +24,7 @@ type account struct {
 	ask     uint16      // while it is being borrowed for: its place in the lane's asks, plus one
 	doubled uint8       // refills in a row, each within refillSoon of the one before
 	sweep   uint8       // the sweep that last saw the account
-	known   bool        // the ledger has answered for it once
+	known   bool        // granted is what the ledger said last, and nothing has gone wrong since
 	noting  bool        // a return or a note is on its way to the ledger
 }
 
@@ -35,6 +35,14 @@ const (
 
 // used returns the calls charged today, as far as the node knows: admitted here or elsewhere, or forfeited in a crash.
 func (a *account) used() int64 { return a.granted - a.have + a.owed }
+
+// usedOf returns the calls charged today when the ledger says that it has granted so many: what the node knows counts, where it is sure.
+func (a *account) usedOf(granted int64) int64 {
+	if a.known {
+		return a.used()
+	}
+	return granted - a.have + a.owed
+}
 
 // pays reports whether cost calls are in hand; for a call that arrives, only when none waits before it.
 func (a *account) pays(cost int64, arrives bool) bool {
@@ -108,18 +116,18 @@ func (a *account) block(limit quota.Limit, cost int64, now tick) int64 {
 // excess returns the calls in hand beyond what a crash may forfeit.
 func (a *account) excess() int64 { return max(0, a.have-2*a.recent()) }
 
-// credit enters a ledger's answer to an ask that charged owed calls. While nothing was on its way to the ledger, the ledger's figure
-// is the truth; otherwise only the difference is known.
+// credit enters a ledger's answer to an ask that charged owed calls. When nothing else was on its way to the ledger (settled), its
+// figure is the truth; otherwise only the difference is sure.
 func (a *account) credit(g Grant, owed int64, settled bool) {
 	a.owed -= owed
-	if settled || !a.known {
-		a.granted = g.Granted
-	} else {
-		a.granted += g.Calls + owed
-	}
 	a.have += g.Calls
+	if a.known && !settled {
+		a.granted += g.Calls + owed
+		return
+	}
+	a.granted = g.Granted
 	if !a.known {
-		a.known = true
+		a.known = settled
 		a.markUsed(0)
 	}
 }

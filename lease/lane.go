@@ -336,6 +336,8 @@ func (l *lane) request() error {
 		a.ask = 0
 		if err == nil {
 			a.credit(grants[i], l.asks[i].Owed, k.settled)
+		} else {
+			a.known = false // something may have been granted all the same
 		}
 		unlock()
 	}

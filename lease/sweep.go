@@ -290,8 +290,10 @@ func (s *sweeper) sent(r *Return, app *applicationAccount, err error) {
 		s.returned.Add(r.Calls)
 		return
 	}
-	// The calls may or may not be back; they must not be spent again. What was only noted can be noted again.
+	// The calls may or may not be back: they must not be spent again, and only the ledger knows what is left. What was only
+	// noted can be noted again.
 	a.granted += r.Calls
+	a.known = a.known && r.Calls == 0
 	a.refused += uint32(r.Refused)
 	if app != nil {
 		app.refusedForMember += uint32(r.RefusedForMember)

@@ -24,13 +24,9 @@ func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	used := make(map[string]int64, len(accounts))
+	held := make(map[string]*applicationAccount, len(accounts))
 	for _, app := range accounts {
-		app.mu.Lock()
-		if app.account.known {
-			used[app.endpoint] = app.account.used()
-		}
-		app.mu.Unlock()
+		held[app.endpoint] = app
 	}
 	var usages []Usage
 	for _, r := range records {
@@ -38,8 +34,10 @@ func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 			continue // borrowed ahead, and never called
 		}
 		u := Usage{Endpoint: r.Endpoint, Used: r.Granted, Refused: r.Refused, RefusedForMember: r.RefusedForMember, LastCall: time.Unix(r.LastCall, 0).UTC()}
-		if n, ok := used[r.Endpoint]; ok {
-			u.Used = n
+		if app := held[r.Endpoint]; app != nil {
+			app.mu.Lock()
+			u.Used = app.account.usedOf(r.Granted)
+			app.mu.Unlock()
 		}
 		usages = append(usages, u)
 	}
@@ -78,8 +76,8 @@ func (b *Book) MemberUsage(ctx context.Context, application, member string, endp
 			u := MemberUsage{Used: r.Granted, Refused: r.Refused}
 			s := e.shard(batch[i])
 			s.mu.Lock()
-			if a := s.table.find(batch[i]); a != nil && a.known {
-				u.Used = a.used()
+			if a := s.table.find(batch[i]); a != nil {
+				u.Used = a.usedOf(r.Granted)
 			}
 			s.mu.Unlock()
 			usages = append(usages, u)

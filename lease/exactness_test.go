@@ -1,0 +1,458 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/quota"
+)
+
+// This file holds the one promise against everything that can go wrong: for each day and counter, calls admitted never exceed the
+// highest limit so far; and what was neither admitted nor forfeited can be spent to the last call.
+
+// operation is one step of a run.
+type operation struct {
+	kind     string
+	counter  int   // which application, endpoint and member
+	cost     int64 // calls
+	times    int   // calls one after the other, or at once
+	atOnce   bool
+	member   bool // whose limit is changed
+	limit    quota.Limit
+	duration time.Duration
+	seed     uint64
+}
+
+// GoString writes the operation so that a failing run can be read.
+func (o operation) GoString() string {
+	switch o.kind {
+	case "call":
+		return fmt.Sprintf("%d× call %d cost %d at once %v", o.times, o.counter, o.cost, o.atOnce)
+	case "limit":
+		return fmt.Sprintf("limit %d member's %v = %v", o.counter, o.member, o.limit)
+	default:
+		return fmt.Sprintf("%s %v", o.kind, o.duration)
+	}
+}
+
+// The counters of a run: two applications at two endpoints, each by itself and for three members.
+const (
+	names   = 4
+	callers = 4 // no member, and three
+)
+
+// The kinds of operations; in a calm run nothing is forfeited.
+var (
+	calm = []string{
+		"call", "call", "call", "call", "call", "call", "call", "call", "call", "call", "call", "call",
+		"limit", "wait", "wait", "restart", "reset", "clock", "pause", "borrow is slow",
+	}
+	rough = append([]string{"crash", "borrow fails", "borrow is lost", "return fails", "return is lost"}, calm...)
+)
+
+func operations(n int, kinds []string) *rapid.Generator[[]operation] {
+	limits := rapid.OneOf(rapid.Int64Range(1, 40), rapid.Int64Range(100, 3000), rapid.Just(int64(quota.Unlimited)))
+	one := rapid.Custom(func(t *rapid.T) operation {
+		o := operation{
+			kind: rapid.SampledFrom(kinds).Draw(t, "kind"),
+		}
+		switch o.kind {
+		case "call":
+			o.counter = rapid.IntRange(0, names*callers-1).Draw(t, "counter")
+			o.cost = rapid.Int64Range(1, 3).Draw(t, "cost")
+			o.times = rapid.IntRange(1, 12).Draw(t, "times")
+			o.atOnce = rapid.Bool().Draw(t, "at once")
+		case "limit":
+			o.counter = rapid.IntRange(0, names-1).Draw(t, "counter")
+			o.member = rapid.Bool().Draw(t, "member's")
+			o.limit = quota.Limit(limits.Draw(t, "limit"))
+		case "wait":
+			o.duration = time.Duration(rapid.IntRange(1, 3000).Draw(t, "ms")) * time.Millisecond
+		case "crash":
+			o.seed = rapid.Uint64().Draw(t, "seed")
+		case "reset":
+			o.duration = time.Duration(rapid.IntRange(1, 15_000).Draw(t, "ms before")) * time.Millisecond
+		case "clock":
+			o.duration = time.Duration(rapid.IntRange(-7200, 7200).Draw(t, "seconds")) * time.Second
+		case "pause":
+			o.duration = time.Duration(rapid.IntRange(1, 36).Draw(t, "hours")) * time.Hour
+		}
+		return o
+	})
+	return rapid.SliceOfN(one, n, n)
+}
+
+// counter names a counter in the accounts that the test keeps.
+type counter struct {
+	date   quota.Date
+	name   int
+	caller int // 0: the application's
+}
+
+// run is a node under test, and what it ought to have done.
+type run struct {
+	fs     *vfs.MemFS
+	plant  func(lease.Ledger) lease.Ledger // wraps the ledger in a fault that must be found; nil: none
+	rule   quota.DayRule
+	offset time.Duration // of the node's clock
+	ledger *embedledger.Ledger
+	faults *faulty
+	book   *lease.Book
+	limits [names]quota.Limits
+
+	mu        sync.Mutex
+	admitted  map[counter]int64
+	highest   map[counter]quota.Limit
+	disturbed bool // calls may have been forfeited
+	calls     int
+}
+
+var errInjected = errors.New("injected")
+
+// faulty fails the next calls of a ledger as it is told.
+type faulty struct {
+	lease.Ledger
+	mu     sync.Mutex
+	borrow string
+	giving string
+}
+
+func (f *faulty) next(which *string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := *which
+	*which = ""
+	return s
+}
+
+func (f *faulty) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, grants []lease.Grant) error {
+	switch f.next(&f.borrow) {
+	case "fails":
+		return errInjected
+	case "is lost":
+		if err := f.Ledger.Borrow(ctx, day, asks, grants); err != nil {
+			return err
+		}
+		clear(grants)
+		return errInjected
+	case "is slow":
+		time.Sleep(7 * time.Second)
+	}
+	return f.Ledger.Borrow(ctx, day, asks, grants)
+}
+
+func (f *faulty) Return(ctx context.Context, day quota.Day, returns []lease.Return) error {
+	switch f.next(&f.giving) {
+	case "fails":
+		return errInjected
+	case "is lost":
+		if err := f.Ledger.Return(ctx, day, returns); err != nil {
+			return err
+		}
+		return errInjected
+	}
+	return f.Ledger.Return(ctx, day, returns)
+}
+
+func (r *run) now() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Add(r.offset)
+}
+
+// start starts a node on the run's file system.
+func (r *run) start() error {
+	ledger, err := embedledger.Open(embedledger.Options{Dir: "ledger", FS: r.fs, RetentionDays: 400, Free: func(string) (uint64, error) { return 1 << 40, nil }, Now: r.now})
+	if err != nil {
+		return err
+	}
+	r.ledger = ledger
+	last, _ := r.ledger.LastDay()
+	if ahead := last.Start.Sub(r.now()); ahead > 24*time.Hour {
+		r.shift(ahead) // the node refuses to start until the clock is set right
+	}
+	day, err := r.rule.Resume(last, r.now())
+	if err != nil {
+		return err
+	}
+	r.faults = &faulty{Ledger: r.ledger}
+	var l lease.Ledger = r.faults
+	if r.plant != nil {
+		l = r.plant(l)
+	}
+	r.book, err = lease.Open(lease.Options{Ledger: l, Rule: r.rule, Day: day, Now: r.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	return err
+}
+
+// crash ends the node as the loss of power does: what was not synced is lost, or some of it.
+func (r *run) crash(seed uint64) error {
+	after := r.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(seed % 101), RNG: rand.New(rand.NewPCG(seed, 1))})
+	r.book.Kill()
+	if err := r.ledger.Close(); err != nil {
+		return err
+	}
+	r.fs = after
+	return r.start()
+}
+
+func (r *run) restart() error {
+	if err := r.book.Close(context.Background()); err != nil && !errors.Is(err, errInjected) {
+		return err
+	}
+	if err := r.ledger.Close(); err != nil {
+		return err
+	}
+	return r.start()
+}
+
+func (r *run) call(o operation) error {
+	name, caller := o.counter%names, o.counter/names
+	c := lease.Call{
+		Application: "app" + strconv.Itoa(name%2),
+		Endpoint:    "endpoint" + strconv.Itoa(name/2),
+		Limits:      r.limits[name],
+		Cost:        o.cost,
+	}
+	if caller > 0 {
+		c.Member = "m-" + strconv.Itoa(caller)
+	}
+	one := func() error {
+		before := r.book.Day()
+		d, err := r.book.Take(context.Background(), c)
+		if err != nil {
+			return nil // nothing was charged; what may be forfeited was noted with the fault
+		}
+		if d.Day.Date < before.Date {
+			return fmt.Errorf("a call that came on %v was charged to %v", before.Date, d.Day.Date)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.calls++
+		if err := r.enter(counter{d.Day.Date, name, 0}, d, c.Limits.Application); err != nil || caller == 0 {
+			return err
+		}
+		return r.enter(counter{d.Day.Date, name, caller}, d, c.Limits.Member)
+	}
+	errs := make([]error, o.times)
+	var wg sync.WaitGroup
+	for i := range errs {
+		if o.atOnce {
+			wg.Go(func() { errs[i] = one() })
+		} else {
+			errs[i] = one()
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// enter enters a decision into a counter's account.
+func (r *run) enter(k counter, d quota.Decision, limit quota.Limit) error {
+	r.highest[k] = max(r.highest[k], limit)
+	if d.Admitted() {
+		r.admitted[k] += d.Cost
+	}
+	if n := r.admitted[k]; n > int64(r.highest[k]) {
+		return fmt.Errorf("counter %+v: %d calls admitted, the highest limit was %v", k, n, r.highest[k])
+	}
+	return nil
+}
+
+func (r *run) do(o operation) error {
+	switch o.kind {
+	case "call":
+		return r.call(o)
+	case "limit":
+		if o.member {
+			r.limits[o.counter].Member = o.limit
+		} else {
+			r.limits[o.counter].Application = o.limit
+		}
+	case "wait":
+		time.Sleep(o.duration)
+	case "crash":
+		r.disturbed = true
+		return r.crash(o.seed)
+	case "restart":
+		return r.restart()
+	case "reset":
+		left := r.book.Day().End.Sub(r.now())
+		r.shift(left - o.duration)
+		time.Sleep(o.duration / 2)
+	case "clock", "pause":
+		r.shift(o.duration)
+	case "borrow fails", "borrow is lost", "borrow is slow":
+		r.disturbed = r.disturbed || o.kind != "borrow is slow"
+		r.faults.mu.Lock()
+		r.faults.borrow = o.kind[len("borrow "):]
+		r.faults.mu.Unlock()
+	case "return fails", "return is lost":
+		r.disturbed = true
+		r.faults.mu.Lock()
+		r.faults.giving = o.kind[len("return "):]
+		r.faults.mu.Unlock()
+	}
+	return nil
+}
+
+func (r *run) shift(d time.Duration) {
+	r.mu.Lock()
+	r.offset += d
+	r.mu.Unlock()
+}
+
+// granted returns what the ledger says of a counter.
+func (r *run) granted(l *embedledger.Ledger, k counter) (int64, error) {
+	application, endpoint := "app"+strconv.Itoa(k.name%2), "endpoint"+strconv.Itoa(k.name/2)
+	if k.caller > 0 {
+		key := lease.NewMemberKey(l.HashKey(), application, endpoint, "m-"+strconv.Itoa(k.caller))
+		records, err := l.ReadMembers(context.Background(), k.date, []lease.MemberKey{key})
+		if err != nil {
+			return 0, err
+		}
+		return records[0].Granted, nil
+	}
+	records, err := l.Read(context.Background(), k.date, application)
+	for _, rec := range records {
+		if rec.Endpoint == endpoint {
+			return rec.Granted, err
+		}
+	}
+	return 0, err
+}
+
+// check compares the ledger with what was admitted. It finds nothing admitted that was not granted; once the leases are back, nothing is
+// granted that was not admitted, but where calls may have been forfeited.
+func (r *run) check(l *embedledger.Ledger, idle bool) error {
+	for k, admitted := range r.admitted {
+		granted, err := r.granted(l, k)
+		if err != nil {
+			return err
+		}
+		if admitted > granted {
+			return fmt.Errorf("counter %+v: %d admitted, only %d granted", k, admitted, granted)
+		}
+		if idle && !r.disturbed && admitted != granted {
+			return fmt.Errorf("counter %+v: %d admitted, %d granted, and nothing was forfeited", k, admitted, granted)
+		}
+	}
+	return nil
+}
+
+// spendAll raises each application's limit above what is granted and spends the rest, which must be all of it.
+func (r *run) spendAll() error {
+	today := r.book.Day().Date
+	for name := range names {
+		k := counter{today, name, 0}
+		granted, err := r.granted(r.ledger, k)
+		if err != nil {
+			return err
+		}
+		r.limits[name] = quota.Limits{Application: quota.Limit(granted + 25), Member: quota.Unlimited}
+		before := r.admitted[k]
+		for i := range 40 {
+			if err := r.call(operation{counter: name + names*(i%callers), cost: 1, times: 1}); err != nil {
+				return err
+			}
+		}
+		if got := r.admitted[k] - before; got != 25 {
+			return fmt.Errorf("name %d: %d of the last 25 calls could be spent", name, got)
+		}
+	}
+	return nil
+}
+
+// runAll runs the operations on a node of their own. cloned, when set, is called after each with what a loss of power would leave.
+func runAll(ops []operation, plant func(lease.Ledger) lease.Ledger, cloned func(*run, *vfs.MemFS) error) (calls int, err error) {
+	rule, err := quota.NewDayRule("UTC", "00:00")
+	if err != nil {
+		return 0, err
+	}
+	r := &run{
+		fs: vfs.NewCrashableMem(), plant: plant, rule: rule,
+		admitted: map[counter]int64{}, highest: map[counter]quota.Limit{},
+	}
+	for i := range r.limits {
+		r.limits[i] = quota.Limits{Application: 60, Member: 37}
+	}
+	if err := r.start(); err != nil {
+		return 0, err
+	}
+	defer func() {
+		r.book.Kill()
+		err = errors.Join(err, r.ledger.Close())
+	}()
+	for i, o := range ops {
+		if err := r.do(o); err != nil {
+			return r.calls, fmt.Errorf("operation %d, %#v: %w", i, o, err)
+		}
+		if cloned != nil {
+			if err := cloned(r, r.fs.CrashClone(vfs.CrashCloneCfg{})); err != nil {
+				return r.calls, fmt.Errorf("power lost after operation %d, %#v: %w", i, o, err)
+			}
+		}
+	}
+	// With everything idle and nothing failing, the leases go back.
+	r.faults.mu.Lock()
+	r.faults.borrow, r.faults.giving = "", ""
+	r.faults.mu.Unlock()
+	time.Sleep(lease.Returned + 3*time.Second)
+	synctest.Wait()
+	if err := r.check(r.ledger, true); err != nil {
+		return r.calls, err
+	}
+	return r.calls, r.spendAll()
+}
+
+// modelOperations is how many operations the test runs at least; PERDIEM_MODEL_OPERATIONS sets another number.
+func modelOperations(t *testing.T) int {
+	if s := os.Getenv("PERDIEM_MODEL_OPERATIONS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return 100_000
+}
+
+func TestExactness(t *testing.T) {
+	const length = 250
+	var done, calls int
+	for want := modelOperations(t); done < want; {
+		rapid.Check(t, func(rt *rapid.T) {
+			kinds := rough
+			if rapid.Bool().Draw(rt, "calm") {
+				kinds = calm
+			}
+			ops := operations(length, kinds).Draw(rt, "operations")
+			var err error
+			var n int
+			synctest.Test(t, func(*testing.T) { n, err = runAll(ops, nil, nil) })
+			if err != nil {
+				rt.Fatal(err)
+			}
+			done += length
+			calls += n
+		})
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d operations, among them %d decisions", done, calls)
+}

@@ -1,0 +1,19 @@
+package lease
+
+import "time"
+
+// Kill stops the book as a crash does: leases in hand are lost, calls that wait are never answered.
+func (b *Book) Kill() {
+	if b.stopping.Swap(true) {
+		return
+	}
+	close(b.sweeper.quit)
+	<-b.sweeper.stopped
+	b.lane.stop()
+}
+
+// BlockCap is the most calls that are borrowed beyond those that wait.
+var BlockCap = blockCap
+
+// Returned is the time after which a day that is over holds no lease any more.
+const Returned = returnOver + time.Second
