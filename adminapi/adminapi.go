@@ -1,0 +1,162 @@
+// Package adminapi is the API with which operators and perdiem's own commands change and read a running node: catalog, tokens,
+// overrides, usage and the operator's key.
+//
+// Everything under /admin/v1/ asks for the operator's key ([Key]) as a bearer token. Its description, OpenAPI 3.1, is at
+// /openapi.json and asks for none. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
+//
+// Ids are told in queries and bodies, never in paths: an application may be called "..", or have a slash in its name.
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// Options are what an [API] needs. All are required.
+type Options struct {
+	Registry registry.Registry
+	Usage    *usage.Reader
+	Key      *Key
+	// NewToken returns a new token's secret and its hash.
+	NewToken func() (secret string, hash registry.Hash)
+	// Changed is called after each change to the catalog. When it returns, the change holds on this node.
+	Changed func(context.Context) error
+	// MayApply returns why a catalog file of this content may not be applied, or nil where it may. The error is of package fault.
+	MayApply func(data []byte) error
+	// Status returns how the node is.
+	Status func() Status
+	// Fault writes an error's answer: headers, body and status.
+	Fault func(h http.Header, body []byte, err error) (status int, _ []byte)
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// API is an [http.Handler] for operators. It is safe for concurrent use.
+type API struct {
+	Options
+	mux *http.ServeMux
+}
+
+// New returns the API, or an error that says which option is missing.
+func New(o Options) (*API, error) {
+	for _, need := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Registry", o.Registry == nil},
+		{"Usage", o.Usage == nil},
+		{"Key", o.Key == nil},
+		{"NewToken", o.NewToken == nil},
+		{"Changed", o.Changed == nil},
+		{"MayApply", o.MayApply == nil},
+		{"Status", o.Status == nil},
+		{"Fault", o.Fault == nil},
+		{"Now", o.Now == nil},
+		{"Log", o.Log == nil},
+	} {
+		if need.missing {
+			return nil, errors.New("adminapi: Options need " + need.name)
+		}
+	}
+	a := &API{Options: o, mux: http.NewServeMux()}
+	api := humago.New(a.mux, a.config())
+	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(plainStatus{ctx}) })
+	a.registerStatus(api)
+	a.registerCatalog(api)
+	a.registerTokens(api)
+	a.registerOverrides(api)
+	a.registerUsage(api)
+	a.registerKey(api)
+	return a, nil
+}
+
+const keyScheme = "operatorKey"
+
+func (a *API) config() huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "perdiem admin API",
+				Version:     "1",
+				Description: "Changes and reads a running node. Ask with the operator's key as a bearer token.",
+			},
+			Components: &huma.Components{
+				Schemas:         huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{keyScheme: {Type: "http", Scheme: "bearer", Description: "the operator's key"}},
+			},
+			Security: []map[string][]string{{keyScheme: {}}},
+		},
+		OpenAPIPath:                  "/openapi",
+		Formats:                      huma.DefaultFormats,
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{a.transform},
+	}
+}
+
+// ServeHTTP serves a request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if _, pattern := a.mux.Handler(r); strings.HasPrefix(r.URL.Path, "/admin/") || pattern == "" {
+		if !a.authorized(r) {
+			a.answer(w, fault.New(fault.Unauthorized, "Send the operator's key: Authorization: Bearer and the key."))
+			return
+		}
+		if pattern == "" {
+			a.answer(w, fault.New(fault.NotFound, "There is no %s %s; /openapi.json tells what there is.", r.Method, r.URL.Path))
+			return
+		}
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *API) authorized(r *http.Request) bool {
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return false
+	}
+	scheme, key, _ := strings.Cut(values[0], " ")
+	return strings.EqualFold(scheme, "Bearer") && a.Key.Matches(strings.TrimSpace(key))
+}
+
+func (a *API) answer(w http.ResponseWriter, err error) {
+	status, body := a.Fault(w.Header(), nil, err)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error means that whoever asked is gone
+}
+
+// changed takes up a change to the catalog.
+func (a *API) changed(ctx context.Context) error {
+	if err := a.Changed(ctx); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "The change is kept, but the node could not take it up yet; it goes on trying.")
+	}
+	return nil
+}
+
+// actor is who makes changes here, for the audit: whoever has the key.
+const actor = "operator"
+
+// operation returns what all operations have in common.
+func (a *API) operation(id, method, path, summary string) huma.Operation {
+	return huma.Operation{
+		OperationID: id,
+		Method:      method,
+		Path:        "/admin/v1/" + path,
+		Summary:     summary,
+		Responses:   map[string]*huma.Response{"default": problemResponse()},
+	}
+}

@@ -1,0 +1,118 @@
+package adminapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/perdiem/perdiem/fault"
+)
+
+// problem is an error as it is answered. It is an error for huma's eyes.
+type problem struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+var (
+	_ huma.StatusError       = (*problem)(nil)
+	_ huma.HeadersError      = (*problem)(nil)
+	_ huma.ContentTypeFilter = (*problem)(nil)
+)
+
+// Error implements error. Nobody reads it: huma answers with the body.
+func (p *problem) Error() string { return http.StatusText(p.status) }
+
+// GetStatus implements [huma.StatusError].
+func (p *problem) GetStatus() int { return p.status }
+
+// GetHeaders implements [huma.HeadersError].
+func (p *problem) GetHeaders() http.Header { return p.header }
+
+// ContentType implements [huma.ContentTypeFilter].
+func (p *problem) ContentType(string) string { return "application/problem+json" }
+
+// MarshalJSON returns the body.
+func (p *problem) MarshalJSON() ([]byte, error) { return p.body, nil }
+
+// fail returns err as a problem, and logs what is not for whoever asked.
+func (a *API) fail(ctx context.Context, operation string, err error) error {
+	if k := fault.KindOf(err); k == fault.Internal || k == fault.Unavailable {
+		a.Log.LogAttrs(ctx, slog.LevelError, "an operation of the admin API failed", slog.String("operation", operation), slog.Any("err", err))
+	}
+	return a.problem(err)
+}
+
+func (a *API) problem(err error) *problem {
+	p := &problem{header: http.Header{}}
+	p.status, p.body = a.Fault(p.header, nil, err)
+	p.header.Del("Content-Type")  // ContentType tells it
+	p.header.Del("Cache-Control") // set for each answer
+	return p
+}
+
+// transform gives huma's own errors, about requests that do not fit the description, the form of all others.
+func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
+	model, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	var b strings.Builder
+	for _, e := range model.Errors {
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		if e.Location != "" {
+			b.WriteString(e.Location + ": ")
+		}
+		b.WriteString(e.Message)
+	}
+	if b.Len() == 0 {
+		b.WriteString(model.Detail)
+	}
+	kind := fault.Invalid
+	if model.Status >= http.StatusInternalServerError {
+		kind = fault.Internal
+	}
+	return a.problem(fault.New(kind, "The request is not as /openapi.json describes it: %s.", b.String())), nil
+}
+
+// plainStatus answers as 400 whatever huma calls by a finer name, as the body does.
+type plainStatus struct{ humaContext }
+
+type humaContext huma.Context // by another name, since it has a method Context
+
+// SetStatus implements [huma.Context].
+func (c plainStatus) SetStatus(status int) {
+	switch status {
+	case http.StatusNotAcceptable, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		status = http.StatusBadRequest
+	}
+	c.humaContext.SetStatus(status)
+}
+
+// problemResponse describes every answer that is an error.
+func problemResponse() *huma.Response {
+	text := func(description string) *huma.Schema { return &huma.Schema{Type: "string", Description: description} }
+	schema := &huma.Schema{
+		Type: "object",
+		Properties: map[string]*huma.Schema{
+			"type":    text("a URI that names the kind of problem"),
+			"title":   text("what the status means"),
+			"status":  {Type: "integer", Description: "the HTTP status"},
+			"detail":  text("what is wrong and what to do; several problems are a line each"),
+			"code":    text("BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, CONFLICT, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR"),
+			"message": text("the same as detail"),
+		},
+		Required: []string{"type", "title", "status", "detail", "code", "message"},
+	}
+	return &huma.Response{
+		Description: "A problem (RFC 9457).",
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
+	}
+}

@@ -1,0 +1,32 @@
+package adminapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Status is how a node is.
+type Status struct {
+	Version        string    `json:"version" doc:"Of the program."`
+	Ready          bool      `json:"ready" doc:"Every request could be decided now."`
+	Reason         string    `json:"reason,omitempty" doc:"Why not."`
+	Day            string    `json:"day" format:"date" doc:"The day that is running."`
+	ResetsAt       time.Time `json:"resetsAt" doc:"When it ends."`
+	CatalogVersion int64     `json:"catalogVersion" doc:"Rises with each change to the catalog."`
+	Endpoints      int       `json:"endpoints" doc:"In the catalog, the catch-all included."`
+	Applications   int       `json:"applications" doc:"In the catalog."`
+}
+
+type statusOutput struct {
+	Body Status
+}
+
+func (a *API) registerStatus(api huma.API) {
+	huma.Register(api, a.operation("get-status", http.MethodGet, "status", "Tell how the node is"),
+		func(context.Context, *struct{}) (*statusOutput, error) {
+			return &statusOutput{Body: a.Status()}, nil
+		})
+}

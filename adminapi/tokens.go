@@ -1,0 +1,116 @@
+package adminapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+)
+
+// TokenRequest asks for a new token.
+type TokenRequest struct {
+	Application string `json:"application" minLength:"1" maxLength:"256" doc:"The application's id."`
+	Member      string `json:"member,omitempty" maxLength:"256" doc:"The member for whom the application acts; left out: the application itself."`
+	TTL         string `json:"ttl,omitempty" maxLength:"32" example:"24h" doc:"How long the token holds, as 24h or 90m; left out: until it is revoked."`
+}
+
+// Token is what is known of a token.
+type Token struct {
+	ID          string     `json:"id" doc:"Names the token; no secret."`
+	Application string     `json:"application"`
+	Member      string     `json:"member,omitempty" doc:"Empty: the application's own token."`
+	Created     time.Time  `json:"created"`
+	Expires     *time.Time `json:"expires,omitempty" doc:"Left out: never."`
+	Revoked     *time.Time `json:"revoked,omitempty" doc:"Left out: it was not."`
+}
+
+// IssuedToken is a token with its secret.
+type IssuedToken struct {
+	Token
+	Secret string `json:"secret" doc:"What requests carry as a bearer token. It is told this once; only its hash is kept."`
+}
+
+type (
+	issueInput  struct{ Body TokenRequest }
+	issueOutput struct{ Body IssuedToken }
+	revokeInput struct {
+		ID string `path:"id" maxLength:"64" doc:"The token's id."`
+	}
+	tokensInput struct {
+		Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
+	}
+	tokensOutput struct {
+		Body struct {
+			Tokens []Token `json:"tokens" doc:"In the order in which they were issued."`
+		}
+	}
+)
+
+func (a *API) registerTokens(api huma.API) {
+	issue := a.operation("issue-token", http.MethodPost, "tokens", "Issue a token")
+	issue.DefaultStatus = http.StatusCreated
+	huma.Register(api, issue, func(ctx context.Context, in *issueInput) (*issueOutput, error) {
+		issued, err := a.issue(ctx, in.Body)
+		if err != nil {
+			return nil, a.fail(ctx, issue.OperationID, err)
+		}
+		return &issueOutput{Body: issued}, nil
+	})
+	revoke := a.operation("revoke-token", http.MethodDelete, "tokens/{id}", "End a token for good")
+	huma.Register(api, revoke, func(ctx context.Context, in *revokeInput) (*struct{}, error) {
+		if err := a.Registry.RevokeToken(ctx, in.ID, actor); err != nil {
+			return nil, a.fail(ctx, revoke.OperationID, err)
+		}
+		return nil, nil
+	})
+	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended")
+	huma.Register(api, list, func(ctx context.Context, in *tokensInput) (*tokensOutput, error) {
+		tokens, err := a.Registry.Tokens(ctx, in.Application)
+		if err != nil {
+			return nil, a.fail(ctx, list.OperationID, err)
+		}
+		out := &tokensOutput{}
+		out.Body.Tokens = make([]Token, len(tokens))
+		for i, t := range tokens {
+			out.Body.Tokens[i] = newToken(t)
+		}
+		return out, nil
+	})
+}
+
+func (a *API) issue(ctx context.Context, r TokenRequest) (IssuedToken, error) {
+	var expires time.Time
+	if r.TTL != "" {
+		ttl, err := time.ParseDuration(r.TTL)
+		if err != nil || ttl <= 0 {
+			return IssuedToken{}, fault.New(fault.Invalid, "ttl must be a duration of more than 0, such as 24h.")
+		}
+		expires = a.Now().Add(ttl)
+	}
+	secret, hash := a.NewToken()
+	t, err := a.Registry.IssueToken(ctx, registry.NewToken{
+		Hash: hash, Application: r.Application, Member: r.Member, Expires: expires, Actor: actor,
+	})
+	if err != nil {
+		return IssuedToken{}, err
+	}
+	return IssuedToken{Token: newToken(t), Secret: secret}, nil
+}
+
+func newToken(t registry.Token) Token {
+	return Token{
+		ID: t.ID, Application: t.Application, Member: t.Member,
+		Created: t.Created, Expires: unlessZero(t.Expires), Revoked: unlessZero(t.Revoked),
+	}
+}
+
+func unlessZero(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

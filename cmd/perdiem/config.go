@@ -1,0 +1,374 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/yamldoc"
+	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/quota"
+)
+
+// config is how a node runs: what perdiem.yaml says, and the defaults for what it does not say.
+type config struct {
+	Gateway string // the address to listen at; empty: no gateway
+	Portal  string
+	Admin   string
+	Ops     string
+
+	Upstream        *url.URL // nil where there is no gateway
+	UpstreamTimeout time.Duration
+
+	Data            string // the folder
+	Durability      embedledger.Durability
+	RetentionDays   int
+	Catalog         string // the file; empty: catalogs come by perdiem apply
+	OperatorKeyFile string
+
+	Day             quota.DayRule
+	Headers         answer.Headers
+	AdmitWhenDown   bool
+	Identity        []sourceConfig
+	UsageForMembers bool
+	PortalURL       *url.URL // nil: the address at which the portal listens
+}
+
+// sourceConfig is one source of identity: the headers that a proxy sets or, where Headers is nil, perdiem's own tokens.
+type sourceConfig struct {
+	Headers *identity.HeaderOptions
+}
+
+const maxRetentionDays = 36_500
+
+// readConfig reads the configuration file. The error is a [yamldoc.Problems] with everything that is wrong with it and with the catalog that it
+// names, or says what kept a file from being read.
+func readConfig(file string, getenv func(string) (string, bool)) (*config, error) {
+	data, err := readBounded(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: write it, or name another configuration by -c", file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseConfig(file, data, getenv)
+	var problems yamldoc.Problems
+	if !errors.As(err, &problems) {
+		return c, err
+	}
+	// Whoever mends this file wants to mend the other as well.
+	_, err = c.readCatalog()
+	var more yamldoc.Problems
+	if err != nil && !errors.As(err, &more) {
+		return nil, fmt.Errorf("%w\n%w", problems, err)
+	}
+	return nil, slices.Concat(problems, more)
+}
+
+// readCatalog reads the catalog that the configuration names; nil where it names none. The error is as readConfig's.
+func (c *config) readCatalog() (*catalog.Catalog, error) {
+	if c.Catalog == "" {
+		return nil, nil
+	}
+	data, err := readBounded(c.Catalog)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the catalog %s does not exist: write it, or take catalog out of the configuration", c.Catalog)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Parse(c.Catalog, data)
+}
+
+// parseConfig reads a configuration. The error is a [yamldoc.Problems] with everything that is wrong with it; what could be read is returned
+// all the same then.
+func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (*config, error) {
+	folder := filepath.Dir(file)
+	utc, err := quota.NewDayRule("UTC", "00:00")
+	if err != nil {
+		return nil, err
+	}
+	p := configParser{
+		values: values{getenv: getenv, folder: folder},
+		config: &config{
+			Portal:          "127.0.0.1:8081",
+			Admin:           "127.0.0.1:8082",
+			Ops:             "127.0.0.1:9090",
+			UpstreamTimeout: time.Minute,
+			Data:            filepath.Join(folder, "data"),
+			RetentionDays:   8,
+			Day:             utc,
+			Identity:        []sourceConfig{{}},
+			UsageForMembers: true,
+		},
+	}
+	doc := yamldoc.Parse(file, data)
+	p.root(doc.Root())
+	if len(p.config.Identity) == 0 && doc.Err() == nil {
+		at, _ := doc.Root().At("identity")
+		at.Problem("names no source; without one nobody is let in")
+	}
+	if p.config.OperatorKeyFile == "" {
+		p.config.OperatorKeyFile = filepath.Join(p.config.Data, "operator.key")
+	}
+	return p.config, doc.Err()
+}
+
+// configParser fills a config from a document. Its methods are named after the keys that they read.
+type configParser struct {
+	values
+	config *config
+}
+
+func (p *configParser) root(n yamldoc.Node) {
+	c := p.config
+	var upstream bool
+	fields := map[string]func(yamldoc.Node){
+		"listen":   p.listen,
+		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream, _ = p.url(n) },
+		"upstream_timeout": func(n yamldoc.Node) {
+			if d, ok := p.duration(n); ok {
+				c.UpstreamTimeout = d
+			}
+		},
+		"data": func(n yamldoc.Node) { p.set(n, p.path, &c.Data) },
+		"durability": func(n yamldoc.Node) {
+			if text, _ := p.oneOf(n, "disk", "process"); text == "process" {
+				c.Durability = embedledger.Process
+			}
+		},
+		"retention_days": func(n yamldoc.Node) {
+			if days, ok := p.count(n, 1, maxRetentionDays); ok {
+				c.RetentionDays = int(days)
+			}
+		},
+		"catalog": func(n yamldoc.Node) { p.set(n, p.path, &c.Catalog) },
+		"day":     p.day,
+		"headers": func(n yamldoc.Node) {
+			if text, ok := p.oneOf(n, "ietf", "legacy", "none"); ok {
+				c.Headers, _ = answer.ParseHeaders(text)
+			}
+		},
+		"when_ledger_is_down": func(n yamldoc.Node) {
+			text, _ := p.oneOf(n, "refuse", "admit")
+			c.AdmitWhenDown = text == "admit"
+		},
+		"paths":                p.paths,
+		"unknown_applications": p.unknownApplications,
+		"identity":             p.identity,
+		"operator_key_file":    func(n yamldoc.Node) { p.set(n, p.path, &c.OperatorKeyFile) },
+		"usage": func(n yamldoc.Node) {
+			if _, ok := p.oneOf(n, "application"); ok {
+				c.UsageForMembers = false
+			}
+		},
+		"portal_url": func(n yamldoc.Node) { c.PortalURL, _ = p.url(n) },
+		"method_override": func(n yamldoc.Node) {
+			if v, ok := n.Bool(); ok && v {
+				refuse(n, "method_override")
+			}
+		},
+	}
+	for _, key := range []string{"tls", "trusted_proxies", "cors", "cluster"} {
+		fields[key] = func(n yamldoc.Node) { refuse(n, key) }
+	}
+	if n.Silent() || !n.IsNull() && !n.Map(fields) {
+		return
+	}
+	if c.Gateway != "" && !upstream {
+		at, _ := n.At("listen", "gateway")
+		at.Key().Problem("a gateway needs an upstream; say at the top where admitted requests go, such as upstream: http://127.0.0.1:9000")
+	}
+}
+
+// set stores in field what read returns.
+func (p *configParser) set(n yamldoc.Node, read func(yamldoc.Node) (string, bool), field *string) {
+	if text, ok := read(n); ok {
+		*field = text
+	}
+}
+
+// refuse reports a key that perdiem knows and cannot do yet.
+func refuse(n yamldoc.Node, key string) {
+	n.Key().Problem("%s is not built yet; leave it out", key)
+}
+
+func (p *configParser) listen(n yamldoc.Node) {
+	taken := map[string]string{}
+	at := func(field *string) func(yamldoc.Node) {
+		return func(n yamldoc.Node) {
+			text, ok := p.address(n)
+			if !ok {
+				return
+			}
+			*field = text
+			if other := taken[text]; other != "" && !strings.HasSuffix(text, ":0") {
+				n.Problem("%s is the address of %s already", text, other)
+			}
+			taken[text] = n.Name()
+		}
+	}
+	n.Map(map[string]func(yamldoc.Node){
+		"gateway": at(&p.config.Gateway),
+		"portal":  at(&p.config.Portal),
+		"admin":   at(&p.config.Admin),
+		"ops":     at(&p.config.Ops),
+		"rls":     func(n yamldoc.Node) { refuse(n, "listen.rls") },
+		"check":   func(n yamldoc.Node) { refuse(n, "listen.check") },
+	})
+}
+
+func (p *configParser) day(n yamldoc.Node) {
+	zone, starts := p.config.Day.Zone(), p.config.Day.Starts()
+	n.Map(map[string]func(yamldoc.Node){
+		"zone": func(n yamldoc.Node) {
+			text, ok := p.text(n)
+			if !ok {
+				return
+			}
+			if _, err := quota.NewDayRule(text, starts); err != nil {
+				n.Wrong("the name of an IANA zone such as UTC or Europe/Berlin")
+				return
+			}
+			zone = text
+		},
+		"starts": func(n yamldoc.Node) {
+			text, ok := p.text(n)
+			if !ok {
+				return
+			}
+			if _, err := quota.NewDayRule("UTC", text); err != nil {
+				n.Wrong(`a time of day as "HH:MM" or "HH:MM:SS"`)
+				return
+			}
+			starts = text
+		},
+	})
+	if rule, err := quota.NewDayRule(zone, starts); err == nil {
+		p.config.Day = rule
+	}
+}
+
+// paths knows one policy so far, the default.
+func (p *configParser) paths(n yamldoc.Node) {
+	fields := map[string]func(yamldoc.Node){}
+	for key, only := range map[string]string{
+		"trailing_slash": "ignore", "parameters": "ignore", "case": "sensitive", "encoded_slash": "reject",
+	} {
+		fields[key] = func(n yamldoc.Node) {
+			if text, ok := p.text(n); ok && text != only {
+				n.Key().Problem("paths.%s: %s is not built yet; write %s, or leave it out", key, text, only)
+			}
+		}
+	}
+	n.Map(fields)
+}
+
+func (p *configParser) unknownApplications(n yamldoc.Node) {
+	if n.IsMap() {
+		n.Map(map[string]func(yamldoc.Node){"tier": func(n yamldoc.Node) { refuse(n, "unknown_applications.tier") }})
+		return
+	}
+	p.oneOf(n, "refuse")
+}
+
+func (p *configParser) identity(n yamldoc.Node) {
+	var sources []sourceConfig
+	var tokens bool
+	n.List(func(_ int, item yamldoc.Node) {
+		named := 0
+		name := func(read func(yamldoc.Node)) func(yamldoc.Node) {
+			return func(n yamldoc.Node) { named++; read(n) }
+		}
+		isMap := item.Map(map[string]func(yamldoc.Node){
+			"tokens": name(func(n yamldoc.Node) {
+				if tokens {
+					n.Key().Problem("tokens are a source already; leave this one out")
+				}
+				tokens = true
+				n.Map(map[string]func(yamldoc.Node){"header": func(n yamldoc.Node) { refuse(n, "identity.tokens.header") }})
+				sources = append(sources, sourceConfig{})
+			}),
+			"headers":       name(func(n yamldoc.Node) { sources = append(sources, sourceConfig{Headers: p.headers(n)}) }),
+			"jwt":           name(func(n yamldoc.Node) { refuse(n, "identity.jwt") }),
+			"introspection": name(func(n yamldoc.Node) { refuse(n, "identity.introspection") }),
+		})
+		if isMap && named > 1 {
+			item.Problem("an item holds one source; begin each with a dash")
+		}
+	})
+	p.config.Identity = sources
+}
+
+func (p *configParser) headers(n yamldoc.Node) *identity.HeaderOptions {
+	o := &identity.HeaderOptions{}
+	header := func(field *string) func(yamldoc.Node) {
+		return func(n yamldoc.Node) {
+			text, ok := p.text(n)
+			if !ok {
+				return
+			}
+			anywhere := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}
+			if _, err := identity.NewHeaders(identity.HeaderOptions{Application: text, From: anywhere}); err != nil {
+				n.Wrong("the name of a header, and not Authorization")
+				return
+			}
+			*field = text
+		}
+	}
+	var keys []string
+	fields := map[string]func(yamldoc.Node){
+		"application": header(&o.Application),
+		"member":      header(&o.Member),
+		"from": func(n yamldoc.Node) {
+			n.List(func(_ int, item yamldoc.Node) {
+				if prefix, ok := p.network(item); ok {
+					o.From = append(o.From, prefix)
+				}
+			})
+			if n.IsList() && len(o.From) == 0 && !n.Faulty() {
+				n.Problem("names nobody; write the addresses that are believed, such as 127.0.0.0/8")
+			}
+		},
+	}
+	for key, read := range fields {
+		fields[key] = func(n yamldoc.Node) { keys = append(keys, key); read(n) }
+	}
+	if !n.Map(fields) {
+		return o
+	}
+	for _, key := range []string{"application", "from"} {
+		if !slices.Contains(keys, key) {
+			n.Missing(key)
+		}
+	}
+	if o.Application != "" && strings.EqualFold(strings.ReplaceAll(o.Application, "_", "-"), strings.ReplaceAll(o.Member, "_", "-")) {
+		n.Problem("application and member must be two headers")
+	}
+	return o
+}
+
+// readBounded reads a file that somebody wrote, unless it is larger than any that makes sense.
+func readBounded(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder; name a file", file)
+	}
+	if info.Size() > yamldoc.MaxSize {
+		return nil, fmt.Errorf("%s has %d bytes; at most %d are read", file, info.Size(), yamldoc.MaxSize)
+	}
+	return os.ReadFile(file)
+}

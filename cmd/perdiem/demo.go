@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/registry"
+)
+
+type demoCommand struct {
+	Dir     string `placeholder:"DIR" help:"Keep everything in this folder; else it is in a temporary one and removed at the end."`
+	Gateway string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The gateway's address (${default})."`
+	Portal  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"The Developer Portal's address (${default}; not built yet, nothing listens)."`
+	Admin   string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"The admin API's address (${default})."`
+	Ops     string `default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The address of metrics and health (${default})."`
+}
+
+// Validate is called by kong.
+func (c demoCommand) Validate() error {
+	for _, f := range []struct{ name, address string }{
+		{"gateway", c.Gateway}, {"portal", c.Portal}, {"admin", c.Admin}, {"ops", c.Ops},
+	} {
+		if !validAddress(f.address) {
+			return fmt.Errorf("--%s %q: must be an address as HOST:PORT; port 0 picks a free one", f.name, f.address)
+		}
+	}
+	return nil
+}
+
+const (
+	demoApplication = "demo"
+	demoMember      = "member-1"
+	demoMark        = "# Written by perdiem demo, each time that it starts."
+)
+
+//go:embed demo.yaml
+var demoCatalog string
+
+func (c demoCommand) Run(p *program) (err error) {
+	folder := c.Dir
+	if folder == "" {
+		if folder, err = os.MkdirTemp("", "perdiem-demo-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	}
+	upstream, err := startSample()
+	if err != nil {
+		return err
+	}
+	defer upstream.close()
+	config, err := c.write(folder, upstream.address)
+	if err != nil {
+		return err
+	}
+	limitMemory(p.getenv)
+	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error { return c.introduce(p, n, folder, upstream.address) })
+}
+
+// write writes configuration and catalog into the folder, and returns the configuration read.
+func (c demoCommand) write(folder, upstream string) (*config, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(`%s
+listen: {gateway: %q, portal: %q, admin: %q, ops: %q}
+upstream: http://%s
+data: ./data
+catalog: catalog.yaml
+`, demoMark, c.Gateway, c.Portal, c.Admin, c.Ops, upstream)
+	file := filepath.Join(folder, "perdiem.yaml")
+	for _, f := range []struct{ path, text string }{
+		{file, text},
+		{filepath.Join(folder, "catalog.yaml"), demoMark + "\n" + demoCatalog},
+	} {
+		there, err := os.ReadFile(f.path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil && !strings.HasPrefix(string(there), demoMark) {
+			return nil, fmt.Errorf("%s was not written by the demo, which would replace it: name another folder by --dir", f.path)
+		}
+		if err := os.WriteFile(f.path, []byte(f.text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	// A $ in an address would be read as a variable; validAddress has let none through that could be listened at.
+	return readConfig(file, func(string) (string, bool) { return "", false })
+}
+
+// introduce issues tokens, and prints what there is to try.
+func (c demoCommand) introduce(p *program, n *node, folder, upstream string) error {
+	issue := func(member string) (string, error) {
+		secret, hash := identity.NewToken()
+		_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: demoApplication, Member: member, Actor: "demo"})
+		return secret, err
+	}
+	application, err := issue("")
+	if err != nil {
+		return err
+	}
+	member, err := issue(demoMember)
+	if err != nil {
+		return err
+	}
+	key, err := adminapi.ReadKeyFile(n.config.OperatorKeyFile)
+	if err != nil {
+		return err
+	}
+	kept := "removed at the end"
+	if c.Dir != "" {
+		kept = "kept"
+	}
+	gateway := "http://" + reachable(n.address.Gateway)
+	_, err = fmt.Fprintf(p.stdout, `perdiem demo: a sample API behind the gateway, everything in %s (%s). Ctrl-C ends it.
+
+  gateway            %s
+  admin API          http://%s
+  metrics, health    http://%s/metrics  /healthz  /readyz
+  sample API         http://%s (not metered when asked directly)
+  application token  %s  (application %s)
+  member token       %s  (member %s of it)
+
+The commands speak to this node after
+
+export %s=http://%s
+export %s=%s
+
+for example: perdiem usage %s --member %s
+
+A member may read the posts 20 times a day. Repeat this to see 200 turn into 429:
+
+curl -i -H 'Authorization: Bearer %s' %s/rest/posts
+
+%s
+`, folder, kept, gateway, reachable(n.address.Admin), reachable(n.address.Ops), upstream,
+		application, demoApplication, member, demoMember,
+		serverEnv, reachable(n.address.Admin), keyEnv, key, demoApplication, demoMember,
+		member, gateway, n.address.readyLine())
+	return err
+}
+
+// sample is a small API that knows nothing of limits.
+type sample struct {
+	address string
+	server  *http.Server
+}
+
+// startSample serves the sample API on a free port of this machine.
+func startSample() (*sample, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &sample{address: l.Addr().String(), server: &http.Server{Handler: newPosts(), ReadHeaderTimeout: 10 * time.Second}}
+	go func() { _ = s.server.Serve(l) }() // it ends by close
+	return s, nil
+}
+
+func (s *sample) close() { _ = s.server.Close() }

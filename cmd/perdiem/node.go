@@ -1,0 +1,450 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/gateway"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/telemetry"
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry/sqlregistry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// node is perdiem at work: the stores of one data folder, the leases, and the doors. startNode makes it, stop ends it.
+type node struct {
+	config    *config
+	log       *slog.Logger
+	now       func() time.Time
+	build     build
+	telemetry *telemetry.Telemetry
+
+	// In the order in which they are opened. What is nil was not.
+	lock      *folderLock
+	registry  *sqlregistry.Registry
+	snapshots *snapshots
+	key       *adminapi.Key
+	ledger    *embedledger.Ledger
+	book      *lease.Book
+	usage     *usage.Reader
+	gateway   *gateway.Gateway
+	admin     *http.Server
+	ops       *http.Server
+	address   addresses
+
+	following sync.WaitGroup     // what follows the registry
+	unfollow  context.CancelFunc // ends it
+	failed    chan error         // a door that closed by itself
+	stopping  atomic.Bool
+}
+
+// addresses are where a node listens, as HOST:PORT; empty: it does not.
+type addresses struct {
+	Gateway string `json:"gateway,omitempty"`
+	Admin   string `json:"admin"`
+	Ops     string `json:"ops"`
+}
+
+// readyLine is what a node prints once it serves.
+func (a addresses) readyLine() string {
+	line := "perdiem: ready"
+	if a.Gateway != "" {
+		line += " gateway=" + a.Gateway
+	}
+	return line + " admin=" + a.Admin + " ops=" + a.Ops
+}
+
+// nodeOptions are what a node needs besides its configuration.
+type nodeOptions struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// AcceptLedger goes on with the ledger that is in the data folder, though the registry knows another.
+	AcceptLedger bool
+}
+
+// startNode returns a node that serves. When it fails it leaves nothing open.
+func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err error) {
+	n := &node{config: c, log: o.Log, now: o.Now, build: readBuild(), failed: make(chan error, 3)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.stop(ctx))
+		}
+	}()
+	if n.lock, err = lockFolder(c.Data); err != nil {
+		return nil, err
+	}
+	if err := n.openRegistry(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.openLedger(ctx, o.AcceptLedger); err != nil {
+		return nil, err
+	}
+	follow, unfollow := context.WithCancel(context.WithoutCancel(ctx))
+	n.unfollow = unfollow
+	n.following.Go(func() { n.snapshots.follow(follow) })
+	if err := n.openDoors(follow); err != nil {
+		return nil, err
+	}
+	return n, writeNodeFile(c.Data, n.address)
+}
+
+// openRegistry opens the registry, applies the catalog, and reads or makes the operator's key.
+func (n *node) openRegistry(ctx context.Context) (err error) {
+	n.telemetry, err = telemetry.New(telemetry.Options{
+		Version: n.build.version, Revision: n.build.revision, Ready: n.ready, Figures: n.figures,
+	})
+	if err != nil {
+		return err
+	}
+	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now})
+	if err != nil {
+		return err
+	}
+	n.snapshots = &snapshots{registry: n.registry, config: n.config, log: n.log, swapped: n.swapped}
+	changes, err := n.snapshots.applyFile(ctx)
+	if err != nil {
+		return err
+	}
+	n.logChanges(changes)
+	n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile)
+	return err
+}
+
+// swapped hears of each new snapshot of the catalog.
+func (n *node) swapped(s *catalog.Snapshot) {
+	ids := make([]string, 0, len(s.Endpoints()))
+	for _, e := range s.Endpoints() {
+		ids = append(ids, e.ID)
+	}
+	n.telemetry.SetEndpoints(ids)
+}
+
+func (n *node) logChanges(changes []catalog.Change) {
+	for _, c := range changes {
+		n.log.Info("catalog changed", "change", c.String())
+	}
+}
+
+// The registry's settings that tie it to its ledger.
+const (
+	ledgerSetting = "ledger.id"
+	daySetting    = "day.rule"
+)
+
+// openLedger opens the ledger, makes sure that it is the registry's, and goes on with its last day.
+func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
+	folder := filepath.Join(n.config.Data, "ledger")
+	n.ledger, err = embedledger.Open(embedledger.Options{
+		Dir: folder, Durability: n.config.Durability, RetentionDays: n.config.RetentionDays, Logger: n.log, Now: n.now,
+	})
+	if err != nil {
+		return err
+	}
+	known, ok, err := n.registry.Setting(ctx, ledgerSetting)
+	if err != nil {
+		return err
+	}
+	if ok && known != n.ledger.ID() && !accept {
+		return fmt.Errorf("the ledger in %s is not the one that the registry knows, so it does not know what was used today: bring the right one back, "+
+			"or start once with --accept-ledger to go on with this one", folder)
+	}
+	if err := n.registry.SetSetting(ctx, ledgerSetting, n.ledger.ID()); err != nil {
+		return err
+	}
+	if err := n.takeDayRule(ctx); err != nil {
+		return err
+	}
+	last, opened := n.ledger.LastDay()
+	if !opened {
+		last = quota.Day{}
+	}
+	day, err := n.config.Day.Resume(last, n.now())
+	if err != nil {
+		return fmt.Errorf("%w: set the clock right and start again; or, if the clock is right, move %s away and start once with --accept-ledger, "+
+			"which forgets what was used today", err, folder)
+	}
+	if err := n.ledger.Drop(day.Date - quota.Date(n.config.RetentionDays)); err != nil { // retention_days may have been lowered
+		return err
+	}
+	n.book, err = lease.Open(lease.Options{
+		Ledger: n.ledger, Rule: n.config.Day, Day: day, AdmitWhenDown: n.config.AdmitWhenDown, Now: n.now, Logger: n.log,
+	})
+	return err
+}
+
+// takeDayRule keeps the rule of the day in the registry. On one node a rule that differs from the one kept is a change: it holds from the end
+// of the running day.
+func (n *node) takeDayRule(ctx context.Context) error {
+	rule := n.config.Day.Zone() + " " + n.config.Day.Starts()
+	kept, ok, err := n.registry.Setting(ctx, daySetting)
+	if err != nil {
+		return err
+	}
+	if ok && kept != rule {
+		n.log.Info("the rule of the day has changed, from the end of the running day on", "from", kept, "to", rule)
+	}
+	return n.registry.SetSetting(ctx, daySetting, rule)
+}
+
+// openDoors opens what others speak to. Until follow ends, sources of identity follow the registry.
+func (n *node) openDoors(follow context.Context) error {
+	admitter, err := n.newAdmitter(follow)
+	if err != nil {
+		return err
+	}
+	n.usage, err = usage.New(usage.Options{
+		Catalog: n.snapshots.current, Counters: counters{n.book}, Now: n.now, ApplicationOnly: !n.config.UsageForMembers,
+	})
+	if err != nil {
+		return err
+	}
+	if n.config.Gateway != "" {
+		n.gateway, err = gateway.New(gateway.Options{
+			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout,
+			Admit: admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
+			Now: n.now, Log: n.log, Observe: n.observe,
+		})
+		if err != nil {
+			return err
+		}
+		if n.address.Gateway, err = n.serve("listen.gateway", n.config.Gateway, n.gateway.Serve); err != nil {
+			return err
+		}
+	}
+	api, err := adminapi.New(adminapi.Options{
+		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: identity.NewToken,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Fault: answer.Fault, Now: n.now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.admin = n.server(api)
+	if n.address.Admin, err = n.serve("listen.admin", n.config.Admin, n.admin.Serve); err != nil {
+		return err
+	}
+	n.ops = n.server(n.telemetry)
+	n.address.Ops, err = n.serve("listen.ops", n.config.Ops, n.ops.Serve)
+	return err
+}
+
+func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
+	var sources []identity.Source
+	for _, c := range n.config.Identity {
+		if c.Headers != nil {
+			headers, err := identity.NewHeaders(*c.Headers)
+			if err != nil {
+				return nil, err
+			}
+			sources = append(sources, headers)
+			continue
+		}
+		tokens, err := identity.NewTokens(identity.TokenOptions{Registry: n.registry, Now: n.now, Logger: n.log})
+		if err != nil {
+			return nil, err
+		}
+		n.following.Go(func() { tokens.Run(follow) })
+		sources = append(sources, tokens)
+	}
+	return admit.New(admit.Options{
+		Catalog: n.snapshots.current, Callers: identity.New(sources...), Take: n.take, Now: n.now,
+	})
+}
+
+// serve listens at address and lets serve loose on it. It returns the address that it got.
+func (n *node) serve(name, address string, serve func(net.Listener) error) (string, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("%s cannot be had: %w: end what listens there, or configure another address", name, err)
+	}
+	go func() {
+		if err := serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	}()
+	return l.Addr().String(), nil
+}
+
+// server returns a server for operators and their tools, who ask little and are answered soon.
+func (n *node) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       2 * time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// take decides a call, and takes the time.
+func (n *node) take(ctx context.Context, c lease.Call) (quota.Decision, error) {
+	began := n.now()
+	d, err := n.book.Take(ctx, c)
+	n.telemetry.Decision(n.now().Sub(began))
+	return d, err
+}
+
+// rejections name the requests that were neither admitted nor refused by a limit.
+var rejections = map[int]string{
+	http.StatusBadRequest:         "bad_request",
+	http.StatusUnauthorized:       "unauthorized",
+	http.StatusForbidden:          "forbidden",
+	http.StatusTooManyRequests:    "protected",
+	http.StatusServiceUnavailable: "unavailable",
+}
+
+// observe counts a request at the gateway.
+func (n *node) observe(o gateway.Observation) {
+	outcome := o.Outcome.String()
+	if name, ok := rejections[o.Status]; ok && o.Outcome == gateway.Rejected {
+		outcome = name
+	}
+	n.telemetry.Request(telemetry.Request{Outcome: outcome, Endpoint: o.Endpoint, Limit: o.Kind.String(), Duration: o.Duration})
+}
+
+// ready returns why the node could not decide every request now.
+func (n *node) ready() error {
+	if n.stopping.Load() {
+		return errors.New("a stop is under way")
+	}
+	if err := n.book.Ready(); err != nil {
+		return err
+	}
+	return n.ledger.Healthy()
+}
+
+func (n *node) figures() telemetry.Figures {
+	book, ledger := n.book.Stats(), n.ledger.Stats()
+	return telemetry.Figures{
+		LedgerUp:       !book.Down && n.ledger.Healthy() == nil,
+		LedgerRequests: book.Requests,
+		LedgerAsks:     book.Asks,
+		LedgerWrites:   ledger.Writes,
+		LedgerBytes:    ledger.DiskBytes,
+		FreeBytes:      ledger.FreeBytes,
+		Returned:       book.Returns,
+		Unbacked:       book.Unbacked,
+		Accounts:       book.Accounts,
+		CatalogVersion: n.snapshots.current().Version(),
+	}
+}
+
+func (n *node) status() adminapi.Status {
+	day, s := n.book.Day(), n.snapshots.current()
+	status := adminapi.Status{
+		Version: n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
+		CatalogVersion: s.Version(), Endpoints: len(s.Endpoints()), Applications: len(s.Applications()),
+	}
+	if err := n.ready(); err != nil {
+		status.Ready, status.Reason = false, err.Error()
+	}
+	return status
+}
+
+// mayApply refuses any catalog file but the configuration's own, where that names one: the next start would undo it.
+func (n *node) mayApply(data []byte) error {
+	if n.config.Catalog == "" {
+		return nil
+	}
+	own, err := readBounded(n.config.Catalog)
+	if err == nil && string(own) == string(data) {
+		return nil
+	}
+	return fault.New(fault.Conflict, "This node applies %s, which its configuration names, and no other file: change that one and send SIGHUP, or take "+
+		"catalog out of the configuration. With --dry-run any file can be tried.", n.config.Catalog)
+}
+
+// reload applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged.
+func (n *node) reload(ctx context.Context) {
+	if n.config.Catalog == "" {
+		n.log.Warn("there is nothing to read again: the configuration names no catalog")
+		return
+	}
+	changes, err := n.snapshots.applyFile(ctx)
+	if err != nil {
+		for _, line := range lines(err) {
+			n.log.Error("the catalog was not applied, and the last one holds", "file", n.config.Catalog, "err", line)
+		}
+		return
+	}
+	n.logChanges(changes)
+	n.log.Info("the catalog was applied", "file", n.config.Catalog, "changes", len(changes))
+}
+
+// How long a stop may take: stopTime in all, of which requests under way get drainTime.
+const (
+	stopTime  = 28 * time.Second
+	drainTime = 20 * time.Second
+)
+
+// stop ends the node: it says that it is not ready, lets requests under way end, returns all leases, and closes the stores.
+func (n *node) stop(ctx context.Context) error {
+	n.stopping.Store(true)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	drain, drained := context.WithTimeout(ctx, drainTime)
+	defer drained()
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	if n.gateway != nil {
+		// Requests that outlast the time are cut off; nothing is wrong with the node then.
+		if err := n.gateway.Shutdown(drain); err != nil {
+			n.log.Warn("requests were under way for too long and were cut off", "err", err)
+		}
+	}
+	if n.admin != nil {
+		note("closing the admin API", shutdown(drain, n.admin))
+	}
+	if n.unfollow != nil {
+		n.unfollow()
+		n.following.Wait()
+	}
+	if n.book != nil {
+		note("returning leases", n.book.Close(ctx))
+	}
+	if n.ops != nil {
+		note("closing the ops listener", shutdown(ctx, n.ops))
+	}
+	if n.ledger != nil {
+		note("closing the ledger", n.ledger.Close())
+	}
+	if n.registry != nil {
+		note("closing the registry", n.registry.Close())
+	}
+	if n.lock != nil {
+		if n.address != (addresses{}) {
+			note("tidying the data folder", removeNodeFile(n.config.Data))
+		}
+		note("letting the data folder go", n.lock.release())
+	}
+	return errors.Join(errs...)
+}
+
+// shutdown lets a server's requests end, and closes it in any case.
+func shutdown(ctx context.Context, s *http.Server) error {
+	if err := s.Shutdown(ctx); err != nil {
+		return s.Close()
+	}
+	return nil
+}

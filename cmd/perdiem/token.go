@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/perdiem/perdiem/adminapi"
+)
+
+type tokenCommands struct {
+	Issue  tokenIssueCommand  `cmd:"" help:"Issue a token: the secret goes to standard output, once."`
+	Revoke tokenRevokeCommand `cmd:"" help:"End a token for good."`
+	List   tokenListCommand   `cmd:"" help:"List an application's tokens."`
+}
+
+type tokenIssueCommand struct {
+	connection
+	App    string         `required:"" placeholder:"ID" help:"The application."`
+	Member string         `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
+	TTL    *time.Duration `name:"ttl" placeholder:"24h" help:"How long it holds; else until it is revoked."`
+}
+
+// Validate is called by kong.
+func (c tokenIssueCommand) Validate() error {
+	if c.TTL != nil && *c.TTL <= 0 {
+		return errors.New("--ttl: must be more than 0")
+	}
+	return nil
+}
+
+func (c tokenIssueCommand) Run(p *program) error {
+	node, err := c.open(p)
+	if err != nil {
+		return err
+	}
+	request := adminapi.TokenRequest{Application: c.App, Member: c.Member}
+	if c.TTL != nil {
+		request.TTL = c.TTL.String()
+	}
+	var issued adminapi.IssuedToken
+	if err := node.call(http.MethodPost, "tokens", nil, request, &issued); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stderr, "%s expires %s\n", issued.ID, instant(issued.Expires, "never"))
+	_, err = fmt.Fprintln(p.stdout, issued.Secret)
+	return err
+}
+
+type tokenRevokeCommand struct {
+	connection
+	ID string `arg:"" name:"token-id" help:"The token's id, as issue and list tell it."`
+}
+
+func (c tokenRevokeCommand) Run(p *program) error {
+	node, err := c.open(p)
+	if err != nil {
+		return err
+	}
+	return node.call(http.MethodDelete, "tokens/"+url.PathEscape(c.ID), nil, nil, nil)
+}
+
+type tokenListCommand struct {
+	connection
+	App string `required:"" placeholder:"ID" help:"The application."`
+}
+
+func (c tokenListCommand) Run(p *program) error {
+	node, err := c.open(p)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Tokens []adminapi.Token `json:"tokens"`
+	}
+	if err := node.call(http.MethodGet, "tokens", url.Values{"application": {c.App}}, nil, &answer); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tMEMBER\tCREATED\tEXPIRES\tSTATE")
+	for _, t := range answer.Tokens {
+		member := t.Member
+		if member == "" {
+			member = "-"
+		}
+		state := "valid"
+		switch {
+		case t.Revoked != nil:
+			state = "revoked"
+		case t.Expires != nil && !p.now().Before(*t.Expires):
+			state = "expired"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, member, instant(&t.Created, ""), instant(t.Expires, "never"), state)
+	}
+	return w.Flush()
+}
+
+// instant writes a time for people and programs alike; missing where there is none.
+func instant(t *time.Time, missing string) string {
+	if t == nil {
+		return missing
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,207 @@
+// Package telemetry shows operators how a node is: /metrics for Prometheus, /healthz (the process answers), and /readyz (it could
+// decide every request now; if not, it says why).
+//
+// All metrics of perdiem's own begin with perdiem_. Their labels come from fixed lists and from the endpoints of the running catalog:
+// their number is bounded, none has a member's id or a token, and what leaves the catalog leaves the metrics.
+package telemetry
+
+import (
+	"errors"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options are what a [Telemetry] needs. Ready and Figures are required.
+type Options struct {
+	Version  string // of the program
+	Revision string // of the repository that it was built from
+	// Ready returns why the node could not decide every request now; nil when it could. The text is shown.
+	Ready func() error
+	// Figures returns the node's figures as they stand.
+	Figures func() Figures
+}
+
+// Figures are what other parts of a node count themselves.
+type Figures struct {
+	LedgerUp       bool   // the last request to the ledger was answered
+	LedgerRequests int64  // requests to the ledger to borrow
+	LedgerAsks     int64  // counters named in them
+	LedgerWrites   int64  // batches written, synced if durability is disk
+	LedgerBytes    uint64 // of disk taken by the ledger
+	FreeBytes      uint64 // of the ledger's disk that are free
+	Returned       int64  // calls returned to the ledger
+	Unbacked       int64  // calls admitted while the ledger was down
+	Accounts       int64  // members' accounts in memory
+	CatalogVersion int64
+}
+
+// Request is what became of a request.
+type Request struct {
+	Outcome  string // from a fixed list
+	Endpoint string // its id; empty where the request was not decided
+	Limit    string // the kind of limit that refused it, or would have but for the shadow: from a fixed list
+	Duration time.Duration
+}
+
+// Telemetry counts requests and serves what it knows. It is an [http.Handler], safe for concurrent use.
+type Telemetry struct {
+	ready func() error
+	mux   *http.ServeMux
+
+	endpoints atomic.Pointer[map[string]bool]
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	decisions prometheus.Histogram
+}
+
+// New returns a Telemetry with a registry of metrics of its own, or an error that says which option is missing.
+func New(o Options) (*Telemetry, error) {
+	switch {
+	case o.Ready == nil:
+		return nil, errors.New("telemetry: nobody to say whether the node is ready")
+	case o.Figures == nil:
+		return nil, errors.New("telemetry: no figures")
+	}
+	t := &Telemetry{
+		ready: o.Ready,
+		mux:   http.NewServeMux(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "perdiem_requests_total",
+			Help: "Requests at the gateway by what became of them; limit is the kind that refused, or would have but for the shadow.",
+		}, []string{"outcome", "endpoint", "limit"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "perdiem_request_duration_seconds",
+			Help:    "Time from a request's headers to the last byte of its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 14), // to 75 s
+		}, []string{"outcome"}),
+		decisions: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "perdiem_decision_duration_seconds",
+			Help:    "Time to decide a call for both its limits, waiting for the ledger included.",
+			Buckets: prometheus.ExponentialBuckets(0.000001, 4, 12), // to 4 s
+		}),
+	}
+	t.endpoints.Store(new(map[string]bool{}))
+	metrics := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		t.requests, t.durations, t.decisions,
+		newFigureCollector(o),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := metrics.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	t.mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	t.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	t.mux.HandleFunc("GET /readyz", t.serveReady)
+	return t, nil
+}
+
+// ServeHTTP serves /metrics, /healthz and /readyz.
+func (t *Telemetry) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.mux.ServeHTTP(w, r) }
+
+func (t *Telemetry) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if err := t.ready(); err != nil {
+		say(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+		return
+	}
+	say(w, http.StatusOK, "ok")
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n")) // an error means that whoever asked is gone
+}
+
+// SetEndpoints tells the ids of the running catalog's endpoints. The series of others end.
+func (t *Telemetry) SetEndpoints(ids []string) {
+	now := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		now[id] = true
+	}
+	before := t.endpoints.Swap(&now)
+	for id := range *before {
+		if !now[id] {
+			t.requests.DeletePartialMatch(prometheus.Labels{"endpoint": id})
+		}
+	}
+}
+
+// Request counts a request.
+func (t *Telemetry) Request(r Request) {
+	if !(*t.endpoints.Load())[r.Endpoint] {
+		r.Endpoint = "" // not decided, or of an endpoint that has left the catalog meanwhile
+	}
+	t.requests.WithLabelValues(r.Outcome, r.Endpoint, r.Limit).Inc()
+	t.durations.WithLabelValues(r.Outcome).Observe(r.Duration.Seconds())
+}
+
+// Decision counts a decision that took d.
+func (t *Telemetry) Decision(d time.Duration) { t.decisions.Observe(d.Seconds()) }
+
+// figureCollector shows Figures as metrics.
+type figureCollector struct {
+	figures func() Figures
+	metrics []figureMetric
+}
+
+// figureMetric is one of the figures.
+type figureMetric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*Figures) float64
+}
+
+func newFigureCollector(o Options) *figureCollector {
+	c := &figureCollector{figures: o.Figures}
+	add := func(kind prometheus.ValueType, name, help string, value func(*Figures) float64) {
+		c.metrics = append(c.metrics, figureMetric{prometheus.NewDesc("perdiem_"+name, help, nil, nil), kind, value})
+	}
+	count, gauge := prometheus.CounterValue, prometheus.GaugeValue
+	add(gauge, "ledger_up", "1 while the ledger answers, 0 while it is down.", func(f *Figures) float64 {
+		if f.LedgerUp {
+			return 1
+		}
+		return 0
+	})
+	add(count, "ledger_requests_total", "Requests to the ledger to borrow.", func(f *Figures) float64 { return float64(f.LedgerRequests) })
+	add(count, "ledger_asks_total", "Counters named in requests to borrow.", func(f *Figures) float64 { return float64(f.LedgerAsks) })
+	add(count, "ledger_writes_total", "Batches that the ledger wrote.", func(f *Figures) float64 { return float64(f.LedgerWrites) })
+	add(gauge, "ledger_disk_bytes", "Disk that the ledger takes.", func(f *Figures) float64 { return float64(f.LedgerBytes) })
+	add(gauge, "ledger_free_disk_bytes", "Disk that is free where the ledger is; below 256 MiB nothing is granted.", func(f *Figures) float64 { return float64(f.FreeBytes) })
+	add(count, "returned_calls_total", "Calls that were borrowed and returned unused.", func(f *Figures) float64 { return float64(f.Returned) })
+	add(count, "unbacked_calls_total", "Calls admitted while the ledger was down.", func(f *Figures) float64 { return float64(f.Unbacked) })
+	add(gauge, "accounts", "Accounts of members in memory.", func(f *Figures) float64 { return float64(f.Accounts) })
+	add(gauge, "catalog_version", "The registry's number of the catalog that holds.", func(f *Figures) float64 { return float64(f.CatalogVersion) })
+	build := prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}
+	c.metrics = append(c.metrics, figureMetric{
+		desc: prometheus.NewDesc("perdiem_build_info", "From what the program was built; always 1.", nil, build),
+		kind: gauge, value: func(*Figures) float64 { return 1 },
+	})
+	return c
+}
+
+// Describe implements [prometheus.Collector].
+func (c *figureCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, m := range c.metrics {
+		to <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *figureCollector) Collect(to chan<- prometheus.Metric) {
+	f := c.figures()
+	for _, m := range c.metrics {
+		to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&f))
+	}
+}
