@@ -191,10 +191,13 @@ type candidate struct {
 
 // checkPatterns reports patterns that cannot be, and endpoints that could tie.
 func checkPatterns(all []Endpoint, report reporter) {
-	mux := http.NewServeMux()
-	byPattern := map[string]string{}  // the endpoint that brought a pattern to mux
-	byKey := map[string][]candidate{} // the endpoints of a pattern, in the order of the catalog
-	var keys []string
+	type rivals struct {
+		pattern    pattern
+		candidates []candidate
+	}
+	mux := http.NewServeMux() // finds an overlap among many without comparing each with each
+	byKey := map[string]int{}
+	var groups []rivals // in the order of the catalog
 	for i := range all {
 		e, at := &all[i], spot{section: endpoints, index: i}
 		p, err := parsePattern(e.Method, e.Path)
@@ -202,34 +205,35 @@ func checkPatterns(all []Endpoint, report reporter) {
 			report(at.at("match"), "%s", err)
 			continue
 		}
-		key := p.key()
-		if _, known := byKey[key]; !known {
-			text := serveMuxPattern(e.Method, e.Path)
-			if err := register(mux, text); err != nil {
-				reportConflict(at, err, byPattern, report)
+		group, known := byKey[p.key()]
+		if !known {
+			group = len(groups)
+			byKey[p.key()] = group
+			if err := register(mux, serveMuxPattern(e.Method, e.Path)); err != nil {
+				why := "http.ServeMux refuses it beside the other patterns"
+				for _, other := range groups {
+					if path, overlaps := p.overlap(other.pattern); overlaps {
+						why = describeOverlap(other.candidates[0].endpoint, path)
+						break
+					}
+				}
+				report(at.at("match"), "%s", why)
 			}
-			byPattern[text] = e.ID
-			keys = append(keys, key)
+			groups = append(groups, rivals{pattern: p})
 		}
-		byKey[key] = append(byKey[key], candidate{endpoint: e, index: i, terms: e.When.terms()})
+		groups[group].candidates = append(groups[group].candidates, candidate{endpoint: e, index: i, terms: e.When.terms()})
 	}
-	for _, key := range keys {
-		checkTies(byKey[key], report)
+	for _, group := range groups {
+		checkTies(group.candidates, report)
 	}
 }
 
-func reportConflict(at spot, err error, byPattern map[string]string, report reporter) {
-	other, like := conflict(err)
-	text := "http.ServeMux refuses it beside the other patterns"
-	if id := byPattern[other]; id != "" {
-		text = "ambiguous with " + other + " of endpoint " + id
-		if like != "" {
-			text += ": both match " + like
-		} else {
-			text += ": one has the more specific path, the other the more specific method"
-		}
+func describeOverlap(with *Endpoint, path string) string {
+	why := "one has the more specific path, the other the more specific method"
+	if path != "" {
+		why = "both match " + path
 	}
-	report(at.at("match"), "%s; neither is more specific", text)
+	return "ambiguous with " + with.Match() + " of endpoint " + with.ID + ": " + why + "; neither is more specific"
 }
 
 // checkTies reports, for each of the endpoints of one pattern, one that stands before it and that one request could meet

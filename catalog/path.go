@@ -33,8 +33,8 @@ func NormalizePath(escaped string, _ PathPolicy) (Path, error) {
 	if isNormal(escaped) {
 		return Path{Match: withoutTrailingSlash(escaped), Forward: escaped}, nil
 	}
-	p := spelling{match: make([]byte, 0, len(escaped)), forward: make([]byte, 0, len(escaped)+16)}
-	slash := false
+	var match, forward [256]byte // on the stack; a longer path moves
+	p := spelling{match: match[:0], forward: forward[:0]}
 	for rest := escaped; rest != ""; {
 		segment := rest[1:] // rest begins with a slash
 		rest = ""
@@ -43,11 +43,11 @@ func NormalizePath(escaped string, _ PathPolicy) (Path, error) {
 		}
 		segment, _, _ = strings.Cut(segment, ";")
 		var err error
-		if slash, err = p.add(segment); err != nil {
+		if p, err = p.add(segment); err != nil {
 			return Path{}, err
 		}
 	}
-	if slash || len(p.forward) == 0 {
+	if p.slash || len(p.forward) == 0 {
 		p.forward = append(p.forward, '/')
 	}
 	if len(p.match) == 0 {
@@ -56,15 +56,29 @@ func NormalizePath(escaped string, _ PathPolicy) (Path, error) {
 	if overlong(p.match) {
 		return Path{}, fault.New(fault.Invalid, "The path has an overlong UTF-8 sequence.")
 	}
-	return Path{Match: string(p.match), Forward: string(p.forward)}, nil
+	return p.path(escaped), nil
 }
 
-// spelling is a path being written twice, segment by segment, without a trailing slash.
-type spelling struct{ match, forward []byte }
+// spelling is a path being written twice, segment by segment. It is handed on by value, which keeps its bytes on the stack.
+type spelling struct {
+	match, forward []byte // without a trailing slash
+	slash          bool   // the path, should it end here, ends with a slash
+}
 
-// add appends a segment, or does what a dot segment asks for. slash reports that the path, should it end here, ends
-// with a slash.
-func (p *spelling) add(segment string) (slash bool, err error) {
+// path returns what was written, sharing what memory it can with the path as it came.
+func (p spelling) path(escaped string) Path {
+	forward := escaped
+	if string(p.forward) != escaped {
+		forward = string(p.forward)
+	}
+	if match := withoutTrailingSlash(forward); match == string(p.match) {
+		return Path{Match: match, Forward: forward}
+	}
+	return Path{Match: string(p.match), Forward: forward}
+}
+
+// add returns the spelling with a segment more, or with what a dot segment asks for.
+func (p spelling) add(segment string) (spelling, error) {
 	match, forward := len(p.match), len(p.forward)
 	p.match, p.forward = append(p.match, '/'), append(p.forward, '/')
 	for i := 0; i < len(segment); i++ {
@@ -72,14 +86,14 @@ func (p *spelling) add(segment string) (slash bool, err error) {
 		escape := c == '%'
 		if escape {
 			if i+2 >= len(segment) || unhex(segment[i+1]) > 15 || unhex(segment[i+2]) > 15 {
-				return false, fault.New(fault.Invalid, "The path has a percent sign that two hexadecimal digits do not follow.")
+				return p, fault.New(fault.Invalid, "The path has a percent sign that two hexadecimal digits do not follow.")
 			}
 			c = unhex(segment[i+1])<<4 | unhex(segment[i+2])
 			i += 2
 		}
 		switch {
 		case c == '/', c == '\\', c == 0, !escape && (c == '?' || c == '#'):
-			return false, fault.New(fault.Invalid, "The path has %s, which could mean two things.", suspects[c])
+			return p, fault.New(fault.Invalid, "The path has %s, which could mean two things.", suspects[c])
 		case class[c] == unreserved, class[c] == reserved && !escape:
 			p.forward = append(p.forward, c)
 		default:
@@ -92,10 +106,11 @@ func (p *spelling) add(segment string) (slash bool, err error) {
 		match, forward = max(0, lastSlash(p.match[:match])), max(0, lastSlash(p.forward[:forward]))
 		fallthrough
 	case "", ".":
-		p.match, p.forward = p.match[:match], p.forward[:forward]
-		return true, nil
+		p.match, p.forward, p.slash = p.match[:match], p.forward[:forward], true
+	default:
+		p.slash = false
 	}
-	return false, nil
+	return p, nil
 }
 
 var suspects = map[byte]string{'/': "an encoded slash", '\\': "a backslash", 0: "a NUL", '?': "a question mark", '#': "a number sign"}

@@ -1,11 +1,11 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -148,20 +148,68 @@ func register(mux *http.ServeMux, pattern string) (err error) {
 	return nil
 }
 
-// conflict finds in ServeMux's error the pattern that was registered before and stands in the way, and a path that both
-// match; each is "" where the error does not name it.
-func conflict(err error) (other, like string) {
-	find := func(quoted *regexp.Regexp) string {
-		if m := quoted.FindStringSubmatch(err.Error()); m != nil {
-			text, _ := strconv.Unquote(m[1])
-			return text
-		}
-		return ""
+// relation is how what one pattern matches lies to what another matches. Both narrower and wider: they overlap. Neither: they
+// are the same.
+type relation struct{ narrower, wider, disjoint bool }
+
+// overlap reports whether p and q match a request in common without either being more specific. Where their paths do so
+// by themselves, path is one that both match; else it is "".
+func (p pattern) overlap(q pattern) (path string, overlaps bool) {
+	methods := compareMethods(p.method, q.method)
+	paths, common := p.comparePaths(q)
+	switch {
+	case methods.disjoint || paths.disjoint:
+		return "", false
+	case paths.narrower && paths.wider:
+		return common, true
+	default:
+		return "", methods.narrower && paths.wider || methods.wider && paths.narrower
 	}
-	return find(conflictsWith), find(commonPath)
 }
 
-var (
-	conflictsWith = regexp.MustCompile(`conflicts with pattern ("(?:[^"\\]|\\.)*")`)
-	commonPath    = regexp.MustCompile(`both match some paths, like ("(?:[^"\\]|\\.)*")`)
-)
+func compareMethods(p, q string) relation {
+	switch {
+	case p == q:
+		return relation{}
+	case p == "" || p == http.MethodGet && q == http.MethodHead:
+		return relation{wider: true}
+	case q == "" || q == http.MethodGet && p == http.MethodHead:
+		return relation{narrower: true}
+	default:
+		return relation{disjoint: true}
+	}
+}
+
+// comparePaths compares as ServeMux does, to which /a/b/ and /a/b have no path in common. It returns a path that both
+// match, unless they are disjoint.
+func (p pattern) comparePaths(q pattern) (r relation, common string) {
+	var b strings.Builder
+	shared := min(len(p.segments), len(q.segments))
+	for i := range shared {
+		one, other := p.segments[i].literal, q.segments[i].literal
+		switch {
+		case one == other:
+		case one == "":
+			r.wider = true
+		case other == "":
+			r.narrower = true
+		default:
+			return relation{disjoint: true}, ""
+		}
+		b.WriteString("/" + cmp.Or(one, other, "x"))
+	}
+	pRest, qRest := p.segments[shared:], q.segments[shared:]
+	switch {
+	case len(pRest) == len(qRest) && p.subtree == q.subtree:
+	case p.subtree && len(pRest) == 0 && len(qRest) > 0:
+		r.wider = true
+	case q.subtree && len(qRest) == 0 && len(pRest) > 0:
+		r.narrower = true
+	default:
+		return relation{disjoint: true}, ""
+	}
+	for _, s := range slices.Concat(pRest, qRest) {
+		b.WriteString("/" + cmp.Or(s.literal, "x"))
+	}
+	return r, b.String()
+}
