@@ -1,0 +1,60 @@
+package lease
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/perdiem/perdiem/quota"
+)
+
+// rememberedMembers is how many members' calls BenchmarkTake draws from: no more than a book surely remembers as used up (see
+// keptIdle), and as many for admitted calls, so that all meet the same caches.
+const rememberedMembers = shardCount * keptIdle / 2
+
+// BenchmarkTake compares what a remembered refusal costs with what an admitted call costs.
+func BenchmarkTake(b *testing.B) {
+	const plenty = 1 << 40
+	for _, c := range []struct {
+		name                string
+		application, member int64 // calls in hand; 0: the limit is reached
+		refused             quota.Kind
+	}{
+		{"admitted", plenty, plenty, quota.None},
+		{"refused=application", 0, plenty, quota.Application},
+		{"refused=member", plenty, 0, quota.Member},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			calls := benchCalls(quota.Limits{Application: plenty, Member: plenty})[:rememberedMembers]
+			book := openBench(b, newModelLedger())
+			close(book.sweeper.quit) // nothing is returned, so that memory alone is measured
+			<-book.sweeper.stopped
+			e := book.current.Load()
+			for i := range calls {
+				app := e.application(name{calls[i].Application, calls[i].Endpoint})
+				app.account = account{known: true, granted: plenty, have: c.application}
+				a, unlock := e.lock(nil, app.hasher.key(calls[i].Member))
+				*a = account{known: true, granted: plenty, have: c.member}
+				unlock()
+			}
+			before := book.Stats().Asks
+			var seed atomic.Uint64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				r := rand.New(rand.NewPCG(seed.Add(1), 7))
+				ctx := context.Background()
+				for pb.Next() {
+					if d, err := book.Take(ctx, calls[r.IntN(len(calls))]); err != nil || d.Refused != c.refused {
+						b.Error("not decided as expected", d, err)
+						return
+					}
+				}
+			})
+			b.StopTimer()
+			b.ReportMetric(float64(book.Stats().Asks-before)/float64(b.N), "borrows/op")
+			book.sweeper.quit = make(chan struct{}) // for Close
+		})
+	}
+}
