@@ -71,6 +71,7 @@ func (c *Catalog) Canonicalize() {
 	for i := range c.Endpoints {
 		c.Endpoints[i].When.canonicalize()
 	}
+	c.CatchAll.When.canonicalize()
 	for i := range c.Tiers {
 		c.Tiers[i].Limits = canonicalLimits(c.Tiers[i].Limits)
 	}

@@ -38,7 +38,7 @@ func (c *Catalog) check(report reporter) {
 		c.CatchAll.check(spot{section: catchAll}, report)
 	}
 
-	known := names{"endpoint": {CatchAllID: true}, "tier": {}}
+	known := &names{endpoints: map[string]bool{CatchAllID: true}, tiers: map[string]bool{}}
 	for i := range c.Endpoints {
 		e, at := &c.Endpoints[i], spot{section: endpoints, index: i}
 		switch text := badID(e.ID); {
@@ -46,10 +46,10 @@ func (c *Catalog) check(report reporter) {
 			report(at.at("id"), "%s", text)
 		case e.ID == CatchAllID:
 			report(at.at("id"), "* is the catch-all's; give its limits under catch_all")
-		case known["endpoint"][e.ID]:
+		case known.endpoints[e.ID]:
 			report(at.at("id"), "another endpoint is called %s as well; ids must differ", e.ID)
 		}
-		known["endpoint"][e.ID] = true
+		known.endpoints[e.ID] = true
 		e.check(at, report)
 		e.When.check(at, report)
 	}
@@ -60,10 +60,10 @@ func (c *Catalog) check(report reporter) {
 		switch text := badID(t.Name); {
 		case text != "":
 			report(at.key(), "its name %s", text)
-		case known["tier"][t.Name]:
+		case known.tiers[t.Name]:
 			report(at.key(), "another tier is called %s as well; names must differ", t.Name)
 		}
-		known["tier"][t.Name] = true
+		known.tiers[t.Name] = true
 		checkLimits(t.Limits, at, known, report)
 	}
 
@@ -80,8 +80,8 @@ func (c *Catalog) check(report reporter) {
 		if !printable(a.Name) || len(a.Name) > MaxDisplayName {
 			report(at.at("name"), "must be at most %d bytes of UTF-8 without control characters", MaxDisplayName)
 		}
-		if a.Tier != "" {
-			known.check("tier", a.Tier, at.at("tier"), report)
+		if a.Tier != "" && !known.tiers[a.Tier] {
+			report(at.at("tier"), "there is no tier %q%s", a.Tier, known.hint(a.Tier, known.tiers))
 		}
 		checkLimits(a.Overrides, at.at("overrides"), known, report)
 	}
@@ -89,44 +89,52 @@ func (c *Catalog) check(report reporter) {
 
 // check reports what is wrong with an endpoint by itself, but for id, pattern and conditions.
 func (e *Endpoint) check(at spot, report reporter) {
-	checkLimit(&e.Limits.Application, at.at("application"), report)
-	checkLimit(&e.Limits.Member, at.at("member"), report)
+	if l := e.Limits.Application; !valid(l) {
+		report(at.at("application"), "must be %s, not %d", limitRange, int64(l))
+	}
+	if l := e.Limits.Member; !valid(l) {
+		report(at.at("member"), "must be %s, not %d", limitRange, int64(l))
+	}
 	if e.Cost < 1 || e.Cost > quota.MaxCost {
 		report(at.at("cost"), "must be a whole number from 1 to %d, not %d", int64(quota.MaxCost), e.Cost)
 	}
 }
 
 // checkLimits reports what is wrong with the limits of a tier or an application, which stand at base.
-func checkLimits(limits map[string]PartialLimits, base spot, known names, report reporter) {
+func checkLimits(limits map[string]PartialLimits, base spot, known *names, report reporter) {
 	for _, id := range slices.Sorted(maps.Keys(limits)) {
-		at := base.below(id)
-		known.check("endpoint", id, at.key(), report)
-		checkLimit(limits[id].Application, at.below("application"), report)
-		checkLimit(limits[id].Member, at.below("member"), report)
-	}
-}
-
-func checkLimit(l *quota.Limit, at spot, report reporter) {
-	if l != nil && *l != quota.Unlimited && (*l < 0 || *l > quota.MaxLimit) {
-		report(at, "must be %s, not %d", limitRange, int64(*l))
-	}
-}
-
-// names are what a catalog declares, by what it is.
-type names map[string]map[string]bool
-
-// check reports a name that is not declared.
-func (n names) check(noun, name string, at spot, report reporter) {
-	if n[noun][name] {
-		return
-	}
-	hint := ""
-	if len(n[noun]) <= 1000 { // more would take long where many names are wrong
-		if near := yamldoc.Nearest(name, slices.Sorted(maps.Keys(n[noun]))); near != "" {
-			hint = "; did you mean " + near + "?"
+		if !known.endpoints[id] {
+			report(base.below(id).key(), "there is no endpoint %q%s", id, known.hint(id, known.endpoints))
+		}
+		if l := limits[id].Application; l != nil && !valid(*l) {
+			report(base.below(id).below("application"), "must be %s, not %d", limitRange, int64(*l))
+		}
+		if l := limits[id].Member; l != nil && !valid(*l) {
+			report(base.below(id).below("member"), "must be %s, not %d", limitRange, int64(*l))
 		}
 	}
-	report(at, "there is no %s %q%s", noun, name, hint)
+}
+
+func valid(l quota.Limit) bool { return l == quota.Unlimited || 0 <= l && l <= quota.MaxLimit }
+
+// names are what a catalog declares.
+type names struct {
+	endpoints map[string]bool
+	tiers     map[string]bool
+	hints     int // given so far
+}
+
+// hint says which of the names was probably meant instead of word. To look through many names for many words would
+// take long, and nobody reads it.
+func (n *names) hint(word string, among map[string]bool) string {
+	if len(among) > 1000 || n.hints > 100 {
+		return ""
+	}
+	n.hints++
+	if near := yamldoc.Nearest(word, slices.Sorted(maps.Keys(among))); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
 }
 
 // badID says what is wrong with an id or a name; "" where nothing is.
@@ -195,7 +203,7 @@ func checkPatterns(all []Endpoint, report reporter) {
 		pattern    pattern
 		candidates []candidate
 	}
-	mux := http.NewServeMux() // finds an overlap among many without comparing each with each
+	mux := newServeMux()
 	byKey := map[string]int{}
 	var groups []rivals // in the order of the catalog
 	for i := range all {
@@ -209,7 +217,7 @@ func checkPatterns(all []Endpoint, report reporter) {
 		if !known {
 			group = len(groups)
 			byKey[p.key()] = group
-			if err := register(mux, serveMuxPattern(e.Method, e.Path)); err != nil {
+			if err := mux.add(e.Method, e.Path); err != nil {
 				why := "http.ServeMux refuses it beside the other patterns"
 				for _, other := range groups {
 					if path, overlaps := p.overlap(other.pattern); overlaps {

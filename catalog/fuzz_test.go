@@ -79,7 +79,7 @@ func catalogOf(t *testing.T, patterns string) (*catalog.Snapshot, *http.ServeMux
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux, byPattern := http.NewServeMux(), map[string]string{}
+	mux, asWritten, byPattern := http.NewServeMux(), http.NewServeMux(), map[string]string{}
 	for line := range strings.SplitSeq(patterns, "\n") {
 		method, path, found := strings.Cut(line, " ")
 		if !found {
@@ -96,7 +96,9 @@ func catalogOf(t *testing.T, patterns string) (*catalog.Snapshot, *http.ServeMux
 		if path != "/{$}" {
 			pattern = strings.TrimSuffix(pattern, "/{$}")
 		}
-		mux.Handle(pattern, http.NotFoundHandler()) // panics where the catalog allows what ServeMux does not
+		// Both panic where the catalog allows what ServeMux does not.
+		mux.Handle(pattern, http.NotFoundHandler())
+		asWritten.Handle(e.Match(), http.NotFoundHandler())
 		byPattern[pattern] = e.ID
 	}
 	s, err := catalog.NewSnapshot(c, catalog.Options{})

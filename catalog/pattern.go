@@ -16,14 +16,10 @@ const MaxPattern = 4096
 
 // pattern is a method and a path of [http.ServeMux]'s kind, read. A trailing slash being ignored, "/a/{$}" is "/a".
 type pattern struct {
-	method   string    // "" for any
-	segments []segment // without the subtree's own wildcard
-	subtree  bool      // goes on to any depth: the path ends with a slash or with {name...}
-}
-
-// segment is a literal, decoded, or any one segment.
-type segment struct {
-	literal string // "" for any
+	method   string   // "" for any
+	segments []string // decoded; "" is a wildcard, for any one segment
+	subtree  bool     // goes on to any depth: the path ends with a slash or with {name...}
+	slash    bool     // written with {$}: to ServeMux, but not here, another path than without
 }
 
 // parsePattern reads a pattern. The error says what is wrong, without repeating the pattern.
@@ -66,8 +62,9 @@ func parsePattern(method, path string) (pattern, error) {
 		case raw == "":
 			return p, fmt.Errorf("no request can have this path: doubled slashes are merged before paths are matched")
 		case raw == "{$}":
+			p.slash = true
 		case strings.HasPrefix(raw, "{"):
-			p.segments = append(p.segments, segment{})
+			p.segments = append(p.segments, "")
 			filled.WriteString("/x")
 			want.WriteString("/x")
 		default:
@@ -75,7 +72,7 @@ func parsePattern(method, path string) (pattern, error) {
 			if err != nil {
 				return p, fmt.Errorf("a percent sign must be followed by two hexadecimal digits")
 			}
-			p.segments = append(p.segments, segment{literal: literal})
+			p.segments = append(p.segments, literal)
 			filled.WriteString("/" + raw)
 			want.WriteString("/" + literal)
 		}
@@ -99,10 +96,7 @@ func (p pattern) key() string {
 	b.WriteString(p.method)
 	for _, s := range p.segments {
 		b.WriteByte('/')
-		if s.literal == "" {
-			b.WriteByte(0) // no literal has it
-		}
-		b.WriteString(s.literal)
+		b.WriteString(cmp.Or(s, "\x00")) // no literal has a NUL
 	}
 	if p.subtree {
 		b.WriteByte('/')
@@ -110,31 +104,22 @@ func (p pattern) key() string {
 	return b.String()
 }
 
-// serveMuxPattern returns the pattern as ServeMux takes it, without a trailing {$}.
-func serveMuxPattern(method, path string) string {
-	if path != "/{$}" {
-		path = strings.TrimSuffix(path, "/{$}")
-	}
-	if method == "" {
-		return path
-	}
-	return method + " " + path
-}
+// serveMux finds, among many patterns, those that overlap, without comparing each with each. A trailing slash being
+// ignored, "/a/{$}" must not overlap as "/a" either: so there are two.
+type serveMux struct{ written, ignoringSlash *http.ServeMux }
 
-// refusedByServeMux returns why ServeMux refuses a pattern by itself, or nil.
-func refusedByServeMux(method, path string) error {
-	err := register(http.NewServeMux(), serveMuxPattern(method, path))
-	if err == nil {
-		return nil
+func newServeMux() serveMux { return serveMux{http.NewServeMux(), http.NewServeMux()} }
+
+// add returns why ServeMux refuses a pattern, by itself or beside those added before; nil where it does not.
+func (m serveMux) add(method, path string) error {
+	if method != "" {
+		method += " "
 	}
-	// parsing "GET /{a}/{a}": at offset 9: duplicate wildcard name "a"
-	text := err.Error()
-	if i := strings.Index(text, "at offset "); i >= 0 {
-		if _, after, ok := strings.Cut(text[i:], ": "); ok {
-			text = after
-		}
+	err := register(m.written, method+path)
+	if without := strings.TrimSuffix(path, "/{$}"); err == nil && without != "" {
+		err = register(m.ignoringSlash, method+without)
 	}
-	return fmt.Errorf("http.ServeMux refuses it: %s", text)
+	return err
 }
 
 // register adds a pattern to mux. ServeMux panics at what it refuses; that is its way to return an error.
@@ -146,6 +131,22 @@ func register(mux *http.ServeMux, pattern string) (err error) {
 	}()
 	mux.Handle(pattern, http.NotFoundHandler())
 	return nil
+}
+
+// refusedByServeMux returns why ServeMux refuses a pattern by itself, or nil.
+func refusedByServeMux(method, path string) error {
+	err := newServeMux().add(method, path)
+	if err == nil {
+		return nil
+	}
+	// parsing "GET /{a}/{a}": at offset 9: duplicate wildcard name "a"
+	text := err.Error()
+	if i := strings.Index(text, "at offset "); i >= 0 {
+		if _, after, ok := strings.Cut(text[i:], ": "); ok {
+			text = after
+		}
+	}
+	return fmt.Errorf("http.ServeMux refuses it: %s", text)
 }
 
 // relation is how what one pattern matches lies to what another matches. Both narrower and wider: they overlap. Neither: they
@@ -180,13 +181,13 @@ func compareMethods(p, q string) relation {
 	}
 }
 
-// comparePaths compares as ServeMux does, to which /a/b/ and /a/b have no path in common. It returns a path that both
-// match, unless they are disjoint.
+// comparePaths compares as ServeMux does, to which /a/ and /a have no path in common, but /a/ and /a/{$} do. It returns
+// a path that both match, unless they are disjoint.
 func (p pattern) comparePaths(q pattern) (r relation, common string) {
 	var b strings.Builder
 	shared := min(len(p.segments), len(q.segments))
 	for i := range shared {
-		one, other := p.segments[i].literal, q.segments[i].literal
+		one, other := p.segments[i], q.segments[i]
 		switch {
 		case one == other:
 		case one == "":
@@ -201,15 +202,15 @@ func (p pattern) comparePaths(q pattern) (r relation, common string) {
 	pRest, qRest := p.segments[shared:], q.segments[shared:]
 	switch {
 	case len(pRest) == len(qRest) && p.subtree == q.subtree:
-	case p.subtree && len(pRest) == 0 && len(qRest) > 0:
+	case p.subtree && len(pRest) == 0 && (len(qRest) > 0 || q.slash):
 		r.wider = true
-	case q.subtree && len(qRest) == 0 && len(pRest) > 0:
+	case q.subtree && len(qRest) == 0 && (len(pRest) > 0 || p.slash):
 		r.narrower = true
 	default:
 		return relation{disjoint: true}, ""
 	}
 	for _, s := range slices.Concat(pRest, qRest) {
-		b.WriteString("/" + cmp.Or(s.literal, "x"))
+		b.WriteString("/" + cmp.Or(s, "x"))
 	}
 	return r, b.String()
 }

@@ -46,9 +46,11 @@ func NewSnapshot(c *Catalog, o Options) (*Snapshot, error) {
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
 		s.endpoints = append(s.endpoints, e)
-		if err := s.root.add(e); err != nil {
-			return nil, err
+		p, err := parsePattern(e.Method, e.Path)
+		if err != nil {
+			return nil, err // Validate has seen to it that this cannot be
 		}
+		s.root.add(e, p)
 	}
 	slices.SortFunc(s.endpoints, func(a, b *Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	for _, e := range s.endpoints {

@@ -37,6 +37,8 @@ const (
 	// MaxKeys is how many keys a mapping in block style and those around it may have together. (One in braces is bounded by
 	// the size of the document.)
 	MaxKeys = 20_000
+	// MaxProblems is how many problems are kept; further ones are counted.
+	MaxProblems = 10_000
 )
 
 // Doc is a document that has been read, and what was found wrong with it so far. It is for one goroutine.
@@ -44,6 +46,7 @@ type Doc struct {
 	file     string
 	root     Node
 	problems Problems
+	more     int               // problems that were not kept
 	faulty   map[ast.Node]bool // the values that a problem was reported for
 }
 
@@ -83,10 +86,20 @@ func (d *Doc) Err() error {
 	if len(d.problems) == 0 {
 		return nil
 	}
-	return d.problems.sorted()
+	problems := d.problems.sorted()
+	if d.more > 0 {
+		last := problems[len(problems)-1]
+		last.Text = fmt.Sprintf("%d more problems", d.more)
+		problems = append(problems, last)
+	}
+	return problems
 }
 
 func (d *Doc) report(line, column int, format string, args ...any) {
+	if len(d.problems) == MaxProblems {
+		d.more++
+		return
+	}
 	d.problems = append(d.problems, Problem{File: d.file, Line: line, Column: column, Text: fmt.Sprintf(format, args...)})
 }
 

@@ -55,6 +55,15 @@ func TestManyKeys(t *testing.T) {
 	}
 }
 
+func TestManyProblems(t *testing.T) {
+	doc := yamldoc.Parse("f", []byte("list:\n"+strings.Repeat("- 5\n", yamldoc.MaxProblems+7)))
+	settings(doc)
+	problems, _ := errors.AsType[yamldoc.Problems](doc.Err())
+	if n := len(problems); n != yamldoc.MaxProblems+1 || problems[n-1].String() != "f:10001:3: 7 more problems" {
+		t.Errorf("%d problems, the last: %s", n, problems[n-1])
+	}
+}
+
 func TestProblems(t *testing.T) {
 	tests := []struct {
 		name, yaml string

@@ -137,7 +137,7 @@ func (n Node) Map(fields map[string]func(Node)) bool {
 // It reports keys that are not scalars, and keys that come twice, of which the first counts. It returns false where the value is no mapping.
 func (n Node) Each(f func(key string, at, value Node)) bool {
 	if !n.IsMap() {
-		n.wrong("a mapping")
+		n.Wrong("a mapping")
 		return false
 	}
 	seen := map[string]int{}
@@ -177,7 +177,7 @@ func (n Node) entries() []*ast.MappingValueNode {
 func (n Node) List(f func(i int, item Node)) bool {
 	list, ok := n.value.(*ast.SequenceNode)
 	if !ok {
-		n.wrong("a list")
+		n.Wrong("a list")
 		return false
 	}
 	for i, value := range list.Values {
@@ -251,7 +251,7 @@ func (n Node) String() (text string, ok bool) {
 		n.Problem("must be a text; write it in quotes: %s", quote(text))
 		return text, false
 	}
-	n.wrong("a text")
+	n.Wrong("a text")
 	return "", false
 }
 
@@ -261,7 +261,7 @@ func (n Node) OneOf(values ...string) (text string, ok bool) {
 	if ok && slices.Contains(values, text) {
 		return text, true
 	}
-	n.wrong(strings.Join(values, " or "))
+	n.Wrong(strings.Join(values, " or "))
 	return "", false
 }
 
@@ -270,7 +270,7 @@ func (n Node) Int(low, high int64) (v int64, ok bool) {
 	if v, ok = n.Integer(); ok && low <= v && v <= high {
 		return v, true
 	}
-	n.wrong(fmt.Sprintf("a whole number from %d to %d", low, high))
+	n.Wrong(fmt.Sprintf("a whole number from %d to %d", low, high))
 	return 0, false
 }
 
@@ -284,7 +284,7 @@ func (n Node) Bool() (v, ok bool) {
 			return false, true
 		}
 	}
-	n.wrong("true or false")
+	n.Wrong("true or false")
 	return false, false
 }
 
@@ -295,17 +295,12 @@ func (n Node) Duration(low time.Duration) (v time.Duration, ok bool) {
 			return v, true
 		}
 	}
-	n.wrong(fmt.Sprintf("a duration such as 1m30s, at least %s", low))
+	n.Wrong(fmt.Sprintf("a duration such as 1m30s, at least %s", low))
 	return 0, false
 }
 
-// Wrong reports that the value is not what it must be, and what it is.
-func (n Node) Wrong(want string) { n.wrong(want) }
-
-func (n Node) wrong(want string) {
-	if n.value == nil {
-		return
-	}
+// Wrong reports that the value is not what it must be, such as "a list", and what it is.
+func (n Node) Wrong(want string) {
 	n.Problem("must be %s, not %s", want, n.describe())
 }
 
