@@ -38,7 +38,7 @@ type (
 	issueInput  struct{ Body TokenRequest }
 	issueOutput struct{ Body IssuedToken }
 	revokeInput struct {
-		ID string `path:"id" maxLength:"64" doc:"The token's id."`
+		ID string `query:"id" required:"true" minLength:"1" maxLength:"64" doc:"The token's id."`
 	}
 	tokensInput struct {
 		Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
@@ -60,7 +60,7 @@ func (a *API) registerTokens(api huma.API) {
 		}
 		return &issueOutput{Body: issued}, nil
 	})
-	revoke := a.operation("revoke-token", http.MethodDelete, "tokens/{id}", "End a token for good")
+	revoke := a.operation("revoke-token", http.MethodDelete, "tokens", "End a token for good")
 	huma.Register(api, revoke, func(ctx context.Context, in *revokeInput) (*struct{}, error) {
 		if err := a.Registry.RevokeToken(ctx, in.ID, actor); err != nil {
 			return nil, a.fail(ctx, revoke.OperationID, err)

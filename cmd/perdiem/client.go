@@ -138,16 +138,8 @@ func reachable(address string) string {
 	if err != nil {
 		return address
 	}
-	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
 		host = "127.0.0.1"
-		if !a.Is4() {
-			host = "::1"
-			if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
-				host = "127.0.0.1" // a machine without IPv6 listens at [::] all the same
-			} else {
-				_ = l.Close()
-			}
-		}
 	}
 	return net.JoinHostPort(host, port)
 }

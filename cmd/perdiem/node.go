@@ -277,7 +277,13 @@ func (n *node) serve(name, address string, serve func(net.Listener) error) (stri
 			n.failed <- fmt.Errorf("%s: %w", name, err)
 		}
 	}()
-	return l.Addr().String(), nil
+	// The host stays as it was configured: the system may call 0.0.0.0 by another name.
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return net.JoinHostPort(host, port), err
 }
 
 // server returns a server for operators and their tools, who ask little and are answered soon.

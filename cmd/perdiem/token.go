@@ -20,7 +20,7 @@ type tokenCommands struct {
 type tokenIssueCommand struct {
 	connection
 	App    string         `required:"" placeholder:"ID" help:"The application."`
-	Member string         `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
+	Member *string        `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
 	TTL    *time.Duration `name:"ttl" placeholder:"24h" help:"How long it holds; else until it is revoked."`
 }
 
@@ -29,7 +29,7 @@ func (c tokenIssueCommand) Validate() error {
 	if c.TTL != nil && *c.TTL <= 0 {
 		return errors.New("--ttl: must be more than 0")
 	}
-	return nil
+	return checkMember(c.Member)
 }
 
 func (c tokenIssueCommand) Run(p *program) error {
@@ -37,7 +37,10 @@ func (c tokenIssueCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	request := adminapi.TokenRequest{Application: c.App, Member: c.Member}
+	request := adminapi.TokenRequest{Application: c.App}
+	if c.Member != nil {
+		request.Member = *c.Member
+	}
 	if c.TTL != nil {
 		request.TTL = c.TTL.String()
 	}
@@ -60,7 +63,7 @@ func (c tokenRevokeCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodDelete, "tokens/"+url.PathEscape(c.ID), nil, nil, nil)
+	return node.call(http.MethodDelete, "tokens", url.Values{"id": {c.ID}}, nil, nil)
 }
 
 type tokenListCommand struct {
@@ -96,6 +99,14 @@ func (c tokenListCommand) Run(p *program) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, member, instant(&t.Created, ""), instant(t.Expires, "never"), state)
 	}
 	return w.Flush()
+}
+
+// checkMember refuses an empty --member: a shell's variable that was not set would otherwise make an application's token.
+func checkMember(member *string) error {
+	if member != nil && *member == "" {
+		return errors.New("--member: must not be empty; leave it out for the application itself")
+	}
+	return nil
 }
 
 // instant writes a time for people and programs alike; missing where there is none.

@@ -17,10 +17,13 @@ import (
 
 type usageCommand struct {
 	connection
-	App    string `arg:"" name:"application" help:"The application's id."`
-	Member string `placeholder:"ID" help:"Show this member's usage as well."`
-	Output string `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv (${default})."`
+	App    string  `arg:"" name:"application" help:"The application's id."`
+	Member *string `placeholder:"ID" help:"Show this member's usage as well."`
+	Output string  `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv (${default})."`
 }
+
+// Validate is called by kong.
+func (c usageCommand) Validate() error { return checkMember(c.Member) }
 
 func (c usageCommand) Run(p *program) error {
 	node, err := c.open(p)
@@ -28,8 +31,8 @@ func (c usageCommand) Run(p *program) error {
 		return err
 	}
 	query := url.Values{"application": {c.App}}
-	if c.Member != "" {
-		query.Set("member", c.Member)
+	if c.Member != nil {
+		query.Set("member", *c.Member)
 	}
 	var report usage.Report
 	if err := node.call(http.MethodGet, "usage", query, nil, &report); err != nil {
@@ -42,16 +45,16 @@ func (c usageCommand) Run(p *program) error {
 		e.SetIndent("", "  ")
 		return e.Encode(&report)
 	case "csv":
-		return writeUsageCSV(p.stdout, &report, c.Member)
+		return writeUsageCSV(p.stdout, &report, c.Member != nil)
 	default:
-		return writeUsageTable(p.stdout, &report, c.Member)
+		return writeUsageTable(p.stdout, &report, c.Member != nil)
 	}
 }
 
 // usageRows returns a heading and a row for each endpoint. A member's columns are there when one was asked for.
-func usageRows(r *usage.Report, member string) [][]string {
+func usageRows(r *usage.Report, member bool) [][]string {
 	heading := []string{"endpoint", "match", "used", "limit", "remaining", "refused", "refused_for_member", "member_limit"}
-	if member != "" {
+	if member {
 		heading = append(heading, "member_used", "member_remaining", "member_refused")
 	}
 	rows := [][]string{append(heading, "last_call")}
@@ -60,7 +63,7 @@ func usageRows(r *usage.Report, member string) [][]string {
 			e.ID, e.Match, number(&e.Application.Used), number(e.Application.Limit), number(e.Application.Remaining),
 			number(&e.Application.Refused), number(&e.Application.RefusedForMember), number(e.Member.Limit),
 		}
-		if member != "" {
+		if member {
 			row = append(row, number(&e.Member.Used), number(e.Member.Remaining), number(&e.Member.Refused))
 		}
 		rows = append(rows, append(row, e.LastCall.UTC().Format(time.RFC3339)))
@@ -76,11 +79,11 @@ func number(n *int64) string {
 	return strconv.FormatInt(*n, 10)
 }
 
-func writeUsageCSV(to io.Writer, r *usage.Report, member string) error {
+func writeUsageCSV(to io.Writer, r *usage.Report, member bool) error {
 	return csv.NewWriter(to).WriteAll(usageRows(r, member))
 }
 
-func writeUsageTable(to io.Writer, r *usage.Report, member string) error {
+func writeUsageTable(to io.Writer, r *usage.Report, member bool) error {
 	fmt.Fprintf(to, "Application %s on %s, which ends at %s (in %s).\n\n", r.Application, r.Day,
 		r.ResetsAt.UTC().Format(time.RFC3339), time.Duration(r.SecondsToReset)*time.Second)
 	if len(r.Endpoints) == 0 {

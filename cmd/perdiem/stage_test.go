@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a condition is waited for that has no time of its own.
+const patience = 20 * time.Second
+
+// stage is what a script plays on: an upstream, and at most one node at a time.
+type stage struct {
+	upstream *upstream
+	env      []string
+	node     *exec.Cmd
+	exited   chan struct{} // closed when the node has ended
+	out      *transcript
+	err      *transcript
+}
+
+// upstream answers every request by its method and path, and counts those that reach it.
+type upstream struct {
+	*httptest.Server
+	mu      sync.Mutex
+	reached map[string]int // guarded by mu: by the endpoint that perdiem tells
+}
+
+func newUpstream() *upstream {
+	u := &upstream{reached: map[string]int{}}
+	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u.mu.Lock()
+		u.reached[r.Header.Get("X-Perdiem-Endpoint")]++
+		u.mu.Unlock()
+		fmt.Fprintf(w, "%s %s for %s %s\n", r.Method, r.URL.Path, r.Header.Get("X-Perdiem-Application"), r.Header.Get("X-Perdiem-Member"))
+	}))
+	return u
+}
+
+// transcript is what a process writes, and wakes those who wait for a line of it.
+type transcript struct {
+	mu    sync.Mutex
+	text  bytes.Buffer  // guarded by mu
+	wrote chan struct{} // guarded by mu: closed at each write, and replaced
+}
+
+func newTranscript() *transcript { return &transcript{wrote: make(chan struct{})} }
+
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.wrote)
+	t.wrote = make(chan struct{})
+	return t.text.Write(b)
+}
+
+func (t *transcript) read() (string, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String(), t.wrote
+}
+
+// wait waits for what matches, and returns its submatches; nil where ended closed, or patience did, first.
+func (t *transcript) wait(pattern *regexp.Regexp, ended <-chan struct{}) []string {
+	deadline := time.After(patience)
+	for last := false; ; {
+		text, wrote := t.read()
+		if m := pattern.FindStringSubmatch(text); m != nil {
+			return m
+		}
+		if last {
+			return nil
+		}
+		select {
+		case <-wrote:
+		case <-ended:
+			last = true // one more look: it may have written before it ended
+		case <-deadline:
+			return nil
+		}
+	}
+}
+
+type stageKey struct{}
+
+func setupStage(env *testscript.Env) error {
+	s := &stage{upstream: newUpstream()}
+	env.Values[stageKey{}] = s
+	env.Setenv("UPSTREAM", s.upstream.URL)
+	for _, name := range []string{"GATEWAY", "ADMIN", "OPS", "STARTS", "TOKEN"} {
+		env.Setenv(name, "")
+	}
+	s.env = env.Vars
+	env.Defer(func() {
+		if s.node != nil {
+			_ = s.node.Process.Kill()
+			<-s.exited
+		}
+		s.upstream.Close()
+	})
+	return nil
+}
+
+func staged(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
+
+var readyLine = regexp.MustCompile(`(?m)^perdiem: ready(?: gateway=(\S+))? admin=(\S+) ops=(\S+)$`)
+
+// start runs perdiem with the arguments in the background, and waits until it says that it is ready: then its addresses are in
+// $GATEWAY, $ADMIN and $OPS, and what it printed is in the file "printed".
+func start(ts *testscript.TestScript, neg bool, args []string) {
+	s := staged(ts)
+	if neg || s.node != nil {
+		ts.Fatalf("start: not with !, and one node at a time")
+	}
+	program, err := exec.LookPath("perdiem")
+	ts.Check(err)
+	s.node = exec.Command(program, args...)
+	s.node.Dir = ts.MkAbs(".")
+	for _, v := range s.env {
+		name, _, _ := strings.Cut(v, "=")
+		s.node.Env = append(s.node.Env, name+"="+ts.Getenv(name))
+	}
+	s.out, s.err, s.exited = newTranscript(), newTranscript(), make(chan struct{})
+	s.node.Stdout, s.node.Stderr = s.out, s.err
+	ts.Check(s.node.Start())
+	go func(node *exec.Cmd, exited chan struct{}) {
+		_ = node.Wait() // the state is in node.ProcessState
+		close(exited)
+	}(s.node, s.exited)
+	ready := s.out.wait(readyLine, s.exited)
+	printed, _ := s.out.read()
+	logged, _ := s.err.read()
+	if ready == nil {
+		ts.Fatalf("start: not ready: printed %q, logged\n%s", printed, logged)
+	}
+	ts.Setenv("GATEWAY", ready[1])
+	ts.Setenv("ADMIN", ready[2])
+	ts.Setenv("OPS", ready[3])
+	ts.Check(os.WriteFile(ts.MkAbs("printed"), []byte(printed), 0o600))
+}
+
+// sendSignal sends HUP, or sends TERM, INT or KILL and waits for the node's end, which is a good one but for KILL.
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	s := staged(ts)
+	known := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	if neg || len(args) != 1 || known[args[0]] == 0 || s.node == nil {
+		ts.Fatalf("usage: signal %v, with a node", slices.Sorted(maps.Keys(known)))
+	}
+	ts.Check(s.node.Process.Signal(known[args[0]]))
+	if args[0] == "HUP" {
+		return
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		ts.Fatalf("signal %s: the node goes on", args[0])
+	}
+	logged, _ := s.err.read()
+	if code := s.node.ProcessState.ExitCode(); args[0] != "KILL" && code != 0 {
+		ts.Fatalf("signal %s: exit status %d, logged\n%s", args[0], code, logged)
+	}
+	s.node = nil
+}
+
+// exits runs a program in the foreground, which must end with the status that is told first.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARGUMENT...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	status := 0
+	if exit, ok := err.(*exec.ExitError); ok { //nolint:errorlint // testscript returns it bare
+		status = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("exits: %v", err)
+	}
+	if status != want {
+		ts.Fatalf("exits: status %d instead of %d", status, want)
+	}
+}
+
+// request makes one request with $TOKEN. The path may be a whole URL.
+func request(ts *testscript.TestScript, method, path string) (*http.Response, string) {
+	if strings.HasPrefix(path, "/") {
+		path = "http://" + ts.Getenv("GATEWAY") + path
+	}
+	r, err := http.NewRequest(method, path, nil)
+	ts.Check(err)
+	if token := ts.Getenv("TOKEN"); token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	return answer, string(body)
+}
+
+// call makes a request, which must be answered with the status that is told first; headers and body are in the file "answer".
+func call(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: call STATUS METHOD PATH")
+	}
+	answer, body := request(ts, args[1], args[2])
+	var text bytes.Buffer
+	ts.Check(answer.Header.Write(&text))
+	text.WriteString("\n" + body)
+	ts.Check(os.WriteFile(ts.MkAbs("answer"), []byte(text.String()), 0o600))
+	if got := strconv.Itoa(answer.StatusCode); got != args[0] {
+		ts.Fatalf("call: answered %s instead of %s:\n%s", got, args[0], text.String())
+	}
+}
+
+// spend makes a number of requests, all of which must be admitted.
+func spend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: spend TIMES METHOD PATH")
+	}
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for i := range times {
+		if answer, body := request(ts, args[1], args[2]); answer.StatusCode != http.StatusOK {
+			ts.Fatalf("spend: request %d of %d answered %d: %s", i+1, times, answer.StatusCode, body)
+		}
+	}
+}
+
+// until repeats a request until it is answered with the status, within the time that is told first.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: until WITHIN STATUS METHOD PATH")
+	}
+	within, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	for began := time.Now(); ; {
+		answer, body := request(ts, args[2], args[3])
+		if strconv.Itoa(answer.StatusCode) == args[1] {
+			return
+		}
+		if time.Since(began) > within {
+			ts.Fatalf("until: after %s still %d: %s", within, answer.StatusCode, body)
+		}
+	}
+}
+
+// keep puts a file's text, or what the last program printed, into a variable.
+func keep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: keep NAME FILE [PATTERN]")
+	}
+	text := ts.ReadFile(args[1])
+	if len(args) == 3 {
+		m := regexp.MustCompile(args[2]).FindStringSubmatch(text)
+		if len(m) < 2 {
+			ts.Fatalf("keep: %s does not match %s:\n%s", args[1], args[2], text)
+		}
+		text = m[1]
+	}
+	ts.Setenv(args[0], strings.TrimSpace(text))
+}
+
+// logged waits until the running node has logged what matches.
+func logged(ts *testscript.TestScript, neg bool, args []string) {
+	s := staged(ts)
+	if neg || len(args) != 1 || s.node == nil {
+		ts.Fatalf("usage: logged PATTERN, with a node")
+	}
+	if s.err.wait(regexp.MustCompile(args[0]), s.exited) == nil {
+		text, _ := s.err.read()
+		ts.Fatalf("logged: nothing matches %s:\n%s", args[0], text)
+	}
+}
+
+// soon puts a time of day a while ahead, in UTC, into $STARTS.
+func soon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: soon AHEAD")
+	}
+	ahead, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	ts.Setenv("STARTS", time.Now().UTC().Add(ahead).Format(time.TimeOnly))
+}
+
+// reached checks how many requests reached the upstream for an endpoint.
+func reached(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reached ENDPOINT TIMES")
+	}
+	u := staged(ts).upstream
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if got := strconv.Itoa(u.reached[args[0]]); got != args[1] {
+		ts.Fatalf("reached: %s requests for %s instead of %s", got, args[0], args[1])
+	}
+}
+
+// curlAgain does what the one line of "printed" that begins with curl does, until it is answered with 429, at most 100 times. The
+// first answer must be 200.
+func curlAgain(ts *testscript.TestScript, neg bool, args []string) {
+	lines := regexp.MustCompile(`(?m)^curl .*$`).FindAllString(ts.ReadFile("printed"), -1)
+	if neg || len(args) != 0 || len(lines) != 1 {
+		ts.Fatalf("curlagain: %d lines begin with curl: %q", len(lines), lines)
+	}
+	m := regexp.MustCompile(`^curl -i -H 'Authorization: Bearer (\S+)' (http://\S+)$`).FindStringSubmatch(lines[0])
+	if m == nil {
+		ts.Fatalf("curlagain: not the line that is known: %s", lines[0])
+	}
+	ts.Setenv("TOKEN", m[1])
+	for i := range 100 {
+		answer, body := request(ts, http.MethodGet, m[2])
+		switch {
+		case i > 0 && answer.StatusCode == http.StatusTooManyRequests:
+			return
+		case answer.StatusCode != http.StatusOK:
+			ts.Fatalf("curlagain: request %d answered %d: %s", i+1, answer.StatusCode, body)
+		}
+	}
+	ts.Fatalf("curlagain: no 429 within 100 requests")
+}
