@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// loadOptions are how hard a node is called while its day ends.
+type loadOptions struct {
+	rate int // calls a second
+}
+
+// The load is the same in every run: most calls are made for members of one application, drawn so that some reach their limit
+// soon; the others for an application that reaches its own. A third application warms connections up, on an endpoint of its own.
+const (
+	mainApplication  = "acme"
+	spentApplication = "spent"
+	warmApplication  = "warm"
+	loadMembers      = 2000
+	loadCatalog      = `endpoints:
+  - {id: posts.create, match: POST /rest/posts, application: 1000000, member: 100}
+  - {id: warm, match: POST /warm}
+catch_all: {application: 0, member: 0}
+applications:
+  - {id: acme, name: Acme}
+  - {id: spent, name: Spent, overrides: {posts.create: {application: 200}}}
+  - {id: warm, name: Warm}
+`
+)
+
+// load is a number of connections that call a node at a steady rate.
+type load struct {
+	conns []*conn
+	rate  int
+}
+
+// warmCalls is how many calls each connection makes before the load begins. They make the node open its connections to the upstream;
+// they touch none of the counters that the load does.
+const warmCalls = 20
+
+// connect opens connections and warms them up.
+func connect(ctx context.Context, address string, rate int) (*load, error) {
+	l := &load{conns: make([]*conn, clientCount), rate: rate}
+	err := each(ctx, clientCount, func(i int) (err error) {
+		if l.conns[i], err = dial(address); err != nil {
+			return err
+		}
+		for range warmCalls {
+			k := call{application: warmApplication}
+			if err := l.conns[i].do(&k, http.MethodPost, "/warm"); err != nil {
+				return err
+			}
+			if !k.admitted() {
+				return fmt.Errorf("a call to warm a connection up was answered %d", k.answer.status)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *load) close() {
+	for _, c := range l.conns {
+		c.close()
+	}
+}
+
+// run calls from an instant to another, and returns the calls in no order. Each connection has a timetable of its own. A call that
+// cannot be sent when it is due, because the one before is not answered yet, is sent after it, and its time counts from when it was
+// due: whoever holds up one call holds up those behind it.
+func (l *load) run(ctx context.Context, from, until time.Time) ([]call, error) {
+	calls := make([][]call, len(l.conns))
+	interval := time.Second * time.Duration(len(l.conns)) / time.Duration(l.rate)
+	err := each(ctx, len(l.conns), func(i int) error {
+		pick := newPicker(uint64(i))
+		due := from.Add(interval * time.Duration(i) / time.Duration(len(l.conns)))
+		for n := uint64(1); due.Before(until); n++ {
+			waited := time.Until(due) > 0
+			if err := pause(ctx, time.Until(due)); err != nil {
+				return err
+			}
+			k := call{id: uint64(i+1)<<32 | n, due: due}
+			k.application, k.member = pick.next()
+			if err := l.conns[i].do(&k, http.MethodPost, "/rest/posts"); err != nil {
+				return fmt.Errorf("a call of %s %s: %w", k.application, k.member, err)
+			}
+			if waited {
+				k.due = k.sent // that a timer fired late is not the node's doing
+			}
+			calls[i] = append(calls[i], k)
+			due = due.Add(interval)
+		}
+		return nil
+	})
+	var all []call
+	for _, c := range calls {
+		all = append(all, c...)
+	}
+	return all, err
+}
+
+// took returns how long the call's client waited.
+func (c *call) took() time.Duration { return c.ended.Sub(c.due) }
+
+// waits returns how long the clients of the calls that were due in [from, until) waited.
+func waits(calls []call, from, until time.Time) []time.Duration {
+	var d []time.Duration
+	for i := range calls {
+		if c := &calls[i]; !c.due.Before(from) && c.due.Before(until) {
+			d = append(d, c.took())
+		}
+	}
+	return d
+}
+
+// picker draws who makes the next call.
+type picker struct {
+	random *rand.Rand
+	zipf   *rand.Zipf
+}
+
+func newPicker(seed uint64) picker {
+	random := rand.New(rand.NewPCG(seed, 2))
+	return picker{random: random, zipf: rand.NewZipf(random, 1.1, 20, loadMembers-1)}
+}
+
+func (p picker) next() (application, member string) {
+	if p.random.IntN(10) == 0 {
+		return spentApplication, ""
+	}
+	return mainApplication, loadMember(p.zipf.Uint64())
+}
+
+func loadMember(n uint64) string { return "m-" + strconv.FormatUint(n, 10) }
+
+// ownProcessorTime returns the processor time that this process has used.
+func ownProcessorTime() (time.Duration, error) {
+	var u syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+}
+
+// processorTime reads a process's processor time from its /proc/pid/stat, from the state on: fields 14 and 15 in proc(5).
+func processorTime(stat []string) (time.Duration, error) {
+	const user, system, ticksPerSecond = 14 - 3, 15 - 3, 100 // the kernel's USER_HZ is 100 wherever Linux runs Go
+	if len(stat) <= system {
+		return 0, fmt.Errorf("/proc/pid/stat has %d fields after the name", len(stat))
+	}
+	var ticks int64
+	for _, field := range []string{stat[user], stat[system]} {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/pid/stat: %w", err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
+}
