@@ -15,7 +15,11 @@ import (
 type epoch struct {
 	day quota.Day
 	*accounts
-	held int // accounts of a day that is over that the sweep under way has found to hold something; the sweeper's
+
+	// Of a day that is over, the sweeper's: the sweeps since then, and how many accounts the one under way has found to hold
+	// something.
+	sweeps int
+	held   int
 }
 
 // accounts outlive an epoch's day only where a changed rule makes the running day longer.

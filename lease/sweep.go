@@ -109,13 +109,13 @@ func (s *sweeper) step(ticked time.Time) {
 	over := b.over
 	b.mu.Unlock()
 	for _, e := range over {
-		elapsed := now.Sub(e.day.End)
+		if s.stripe == 0 {
+			e.sweeps, e.held = e.sweeps+1, 0
+		}
+		elapsed := time.Duration(e.sweeps) * sweepEvery // by whole sweeps, however the clock is set meanwhile
 		s.sweepStripe(e, nothing, due(elapsed))
-		if s.stripe == stripes-1 {
-			if e.held == 0 && elapsed > returnOver {
-				s.close(e)
-			}
-			e.held = 0
+		if s.stripe == stripes-1 && e.held == 0 && elapsed > returnOver {
+			s.close(e)
 		}
 	}
 	if s.stripe++; s.stripe == stripes {
