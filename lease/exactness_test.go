@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,10 +105,60 @@ type counter struct {
 	caller int // 0: the application's
 }
 
+// plant is a fault in the ledger that the test must find: one of the kinds for which there is this test.
+type plant struct {
+	disk func(vfs.FS) vfs.FS             // nil: the disk as it is
+	wrap func(lease.Ledger) lease.Ledger // nil: the ledger as it is
+}
+
+// neverSyncs is a disk that says that logs are synced when they are not.
+type neverSyncs struct{ vfs.FS }
+
+func (d neverSyncs) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	if err == nil && strings.HasSuffix(name, ".log") {
+		f = neverSynced{f}
+	}
+	return f, err
+}
+
+func (d neverSyncs) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.Create(newname, c)
+}
+
+type neverSynced struct{ vfs.File }
+
+func (neverSynced) Sync() error                { return nil }
+func (neverSynced) SyncData() error            { return nil }
+func (neverSynced) SyncTo(int64) (bool, error) { return true, nil }
+
+// returnsTwice applies each return twice.
+type returnsTwice struct{ lease.Ledger }
+
+func (l returnsTwice) Return(ctx context.Context, day quota.Day, returns []lease.Return) error {
+	if err := l.Ledger.Return(ctx, day, returns); err != nil {
+		return err
+	}
+	return l.Ledger.Return(ctx, day, returns)
+}
+
+// chargesRefusals raises a counter that has nothing left to grant.
+type chargesRefusals struct{ lease.Ledger }
+
+func (l chargesRefusals) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, grants []lease.Grant) error {
+	err := l.Ledger.Borrow(ctx, day, asks, grants)
+	for i, a := range asks {
+		if err == nil && grants[i].Calls == 0 {
+			err = l.Ledger.Borrow(ctx, day, []lease.Ask{{Counter: a.Counter, Limit: a.Limit, Least: 1, Owed: 1}}, grants[i:i+1])
+		}
+	}
+	return err
+}
+
 // run is a node under test, and what it ought to have done.
 type run struct {
 	fs     *vfs.MemFS
-	plant  func(lease.Ledger) lease.Ledger // wraps the ledger in a fault that must be found; nil: none
+	fault  plant
 	rule   quota.DayRule
 	offset time.Duration // of the node's clock
 	ledger *embedledger.Ledger
@@ -177,7 +228,11 @@ func (r *run) now() time.Time {
 
 // start starts a node on the run's file system.
 func (r *run) start() error {
-	ledger, err := embedledger.Open(embedledger.Options{Dir: "ledger", FS: r.fs, RetentionDays: 400, Free: func(string) (uint64, error) { return 1 << 40, nil }, Now: r.now})
+	var disk vfs.FS = r.fs
+	if r.fault.disk != nil {
+		disk = r.fault.disk(disk)
+	}
+	ledger, err := embedledger.Open(embedledger.Options{Dir: "ledger", FS: disk, RetentionDays: 400, Free: func(string) (uint64, error) { return 1 << 40, nil }, Now: r.now})
 	if err != nil {
 		return err
 	}
@@ -192,8 +247,8 @@ func (r *run) start() error {
 	}
 	r.faults = &faulty{Ledger: r.ledger}
 	var l lease.Ledger = r.faults
-	if r.plant != nil {
-		l = r.plant(l)
+	if r.fault.wrap != nil {
+		l = r.fault.wrap(l)
 	}
 	r.book, err = lease.Open(lease.Options{Ledger: l, Rule: r.rule, Day: day, Now: r.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	return err
@@ -378,13 +433,13 @@ func (r *run) spendAll() error {
 }
 
 // runAll runs the operations on a node of their own. cloned, when set, is called after each with what a loss of power would leave.
-func runAll(ops []operation, plant func(lease.Ledger) lease.Ledger, cloned func(*run, *vfs.MemFS) error) (calls int, err error) {
+func runAll(ops []operation, fault plant, cloned func(*run, *vfs.MemFS) error) (calls int, err error) {
 	rule, err := quota.NewDayRule("UTC", "00:00")
 	if err != nil {
 		return 0, err
 	}
 	r := &run{
-		fs: vfs.NewCrashableMem(), plant: plant, rule: rule,
+		fs: vfs.NewCrashableMem(), fault: fault, rule: rule,
 		admitted: map[counter]int64{}, highest: map[counter]quota.Limit{},
 	}
 	for i := range r.limits {
@@ -411,6 +466,9 @@ func runAll(ops []operation, plant func(lease.Ledger) lease.Ledger, cloned func(
 	r.faults.mu.Lock()
 	r.faults.borrow, r.faults.giving = "", ""
 	r.faults.mu.Unlock()
+	if left := r.book.Day().End.Sub(r.now()); left < 2*lease.Returned {
+		r.shift(left) // no reset while the leases go back
+	}
 	time.Sleep(lease.Returned + 3*time.Second)
 	synctest.Wait()
 	if err := r.check(r.ledger, true); err != nil {
@@ -443,7 +501,7 @@ func TestExactness(t *testing.T) {
 			ops := operations(length, kinds).Draw(rt, "operations")
 			var err error
 			var n int
-			synctest.Test(t, func(*testing.T) { n, err = runAll(ops, nil, nil) })
+			synctest.Test(t, func(*testing.T) { n, err = runAll(ops, plant{}, nil) })
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -455,4 +513,53 @@ func TestExactness(t *testing.T) {
 		}
 	}
 	t.Logf("%d operations, among them %d decisions", done, calls)
+}
+
+// The test above would be worth nothing if it did not find these.
+func TestExactnessFindsPlantedFaults(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		kinds []string
+		plant plant
+	}{
+		{"a return applied twice", calm, plant{wrap: func(l lease.Ledger) lease.Ledger { return returnsTwice{l} }}},
+		{"a grant used before its sync", rough, plant{disk: func(d vfs.FS) vfs.FS { return neverSyncs{d} }}},
+		{"a refusal that charges", calm, plant{wrap: func(l lease.Ledger) lease.Ledger { return chargesRefusals{l} }}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range 200 {
+				ops := operations(150, c.kinds).Example(seed)
+				var err error
+				synctest.Test(t, func(*testing.T) { _, err = runAll(ops, c.plant, nil) })
+				if err != nil && strings.Contains(err.Error(), "admitted") {
+					t.Logf("found by run %d: %v", seed, err)
+					return
+				}
+			}
+			t.Error("not found in 200 runs")
+		})
+	}
+}
+
+// Whenever the power goes, the ledger has granted all that was admitted.
+func TestPowerLossAtEveryStep(t *testing.T) {
+	var steps int
+	for seed := range 8 {
+		ops := operations(150, rough).Example(seed)
+		var err error
+		synctest.Test(t, func(*testing.T) {
+			_, err = runAll(ops, plant{}, func(r *run, after *vfs.MemFS) error {
+				steps++
+				l, err := embedledger.Open(embedledger.Options{Dir: "ledger", FS: after, RetentionDays: 400, Free: func(string) (uint64, error) { return 1 << 40, nil }})
+				if err != nil {
+					return err
+				}
+				return errors.Join(r.check(l, false), l.Close())
+			})
+		})
+		if err != nil {
+			t.Fatalf("run %d: %v", seed, err)
+		}
+	}
+	t.Logf("%d steps", steps)
 }
