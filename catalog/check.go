@@ -199,13 +199,9 @@ type candidate struct {
 
 // checkPatterns reports patterns that cannot be, and endpoints that could tie.
 func checkPatterns(all []Endpoint, report reporter) {
-	type rivals struct {
-		pattern    pattern
-		candidates []candidate
-	}
-	mux := newServeMux()
-	byKey := map[string]int{}
-	var groups []rivals // in the order of the catalog
+	var root node
+	var routes []*route // in the order of the catalog
+	candidates := map[*route][]candidate{}
 	for i := range all {
 		e, at := &all[i], spot{section: endpoints, index: i}
 		p, err := parsePattern(e.Method, e.Path)
@@ -213,27 +209,34 @@ func checkPatterns(all []Endpoint, report reporter) {
 			report(at.at("match"), "%s", err)
 			continue
 		}
-		group, known := byKey[p.key()]
-		if !known {
-			group = len(groups)
-			byKey[p.key()] = group
-			if err := mux.add(e.Method, e.Path); err != nil {
-				why := "http.ServeMux refuses it beside the other patterns"
-				for _, other := range groups {
-					if path, overlaps := p.overlap(other.pattern); overlaps {
-						why = describeOverlap(other.candidates[0].endpoint, path)
-						break
-					}
-				}
-				report(at.at("match"), "%s", why)
+		r := root.add(e, p)
+		if len(candidates[r]) == 0 {
+			if with, path := overlapping(&root, p, candidates); with != nil {
+				report(at.at("match"), "%s", describeOverlap(with, path))
 			}
-			groups = append(groups, rivals{pattern: p})
+			routes = append(routes, r)
 		}
-		groups[group].candidates = append(groups[group].candidates, candidate{endpoint: e, index: i, terms: e.When.terms()})
+		candidates[r] = append(candidates[r], candidate{endpoint: e, index: i, terms: e.When.terms()})
 	}
-	for _, group := range groups {
-		checkTies(group.candidates, report)
+	for _, r := range routes {
+		checkTies(candidates[r], report)
 	}
+}
+
+// overlapping returns the first of the endpoints so far whose pattern overlaps p, and a path that both match where it is
+// the paths that overlap; nil where there is none.
+func overlapping(root *node, p pattern, candidates map[*route][]candidate) (with *Endpoint, path string) {
+	first := -1
+	root.near(p, p.segments, func(r *route) {
+		common, overlaps := p.overlap(r.pattern)
+		if !overlaps {
+			return
+		}
+		if c := candidates[r][0]; first < 0 || c.index < first {
+			first, with, path = c.index, c.endpoint, common
+		}
+	})
+	return with, path
 }
 
 func describeOverlap(with *Endpoint, path string) string {
@@ -241,7 +244,7 @@ func describeOverlap(with *Endpoint, path string) string {
 	if path != "" {
 		why = "both match " + path
 	}
-	return "ambiguous with " + with.Match() + " of endpoint " + with.ID + ": " + why + "; neither is more specific"
+	return "ambiguous with " + with.Match() + " of endpoint " + label(with.ID) + ": " + why + "; neither is more specific"
 }
 
 // checkTies reports, for each of the endpoints of one pattern, one that stands before it and that one request could meet
@@ -261,15 +264,15 @@ func checkTies(candidates []candidate, report reporter) {
 			at := spot{section: endpoints, index: c.index}
 			if keys[i] == keys[j] {
 				if c.endpoint.When.IsZero() {
-					report(at.at("match"), "ambiguous with endpoint %s, which matches the same requests; tell them apart by when", before.endpoint.ID)
+					report(at.at("match"), "ambiguous with endpoint %s, which matches the same requests; tell them apart by when", label(before.endpoint.ID))
 				} else {
-					report(at.at("when"), "ambiguous with endpoint %s, which has the same match and conditions", before.endpoint.ID)
+					report(at.at("when"), "ambiguous with endpoint %s, which has the same match and conditions", label(before.endpoint.ID))
 				}
 				break
 			}
 			if both, possible := c.terms.union(before.terms); possible && !decides[both.key()] {
 				report(at.at("when"), "ambiguous with endpoint %s: a request can meet both, and neither contains the other's conditions; "+
-					"add to one, or declare an endpoint with the conditions of both", before.endpoint.ID)
+					"add to one, or declare an endpoint with the conditions of both", label(before.endpoint.ID))
 				break
 			}
 		}

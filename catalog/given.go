@@ -25,19 +25,19 @@ func (g *given) set(value string) bool {
 
 // readHeader notes in all what the header brings under the tested names.
 func readHeader(h http.Header, names []tested, all []given) error {
-	any := false
+	asked := false
 	for i, t := range names {
 		if t.query {
 			continue
 		}
-		any = true
+		asked = true
 		for _, value := range h[t.name] {
 			if !all[i].set(value) {
 				return fault.New(fault.Invalid, "The header %s is given more than once with different values.", t.name)
 			}
 		}
 	}
-	if !any {
+	if !asked {
 		return nil
 	}
 	// Servers that hand headers on as variables (CGI, WSGI, PHP) do not tell X-A from X_A.
@@ -76,11 +76,11 @@ func sameVariable(a, b string) bool {
 
 // readQuery notes in all what the raw query brings under the tested names.
 func readQuery(query string, names []tested, all []given) error {
-	any := false
+	asked := false
 	for _, t := range names {
-		any = any || t.query
+		asked = asked || t.query
 	}
-	if !any {
+	if !asked {
 		return nil
 	}
 	for query != "" {

@@ -228,6 +228,7 @@ func TestParseProblems(t *testing.T) {
 		{"same but for escapes", patterns("/a", "/%61"), "4:21: match: ambiguous with endpoint e0, which matches the same requests; tell them apart by when"},
 		{"overlap", patterns("GET /a/{x}", "/c", "GET /{y}/b"), "5:21: match: ambiguous with GET /a/{x} of endpoint e0: both match /a/b; neither is more specific"},
 		{"overlap of methods", patterns("/a/b", "GET /a/{x}"), "4:21: match: ambiguous with /a/b of endpoint e0: one has the more specific path, the other the more specific method; neither is more specific"},
+		{"same pattern, bad id", "catch_all: {}\nendpoints:\n  - {id: \"a\\nb\", match: /a}\n  - {id: c, match: /a}\n", "3:10: id: " + idRule + "\n4:20: match: ambiguous with endpoint \"a\\nb\", which matches the same requests; tell them apart by when"},
 		{"overlap of a slash", patterns("/a/{$}", "GET /a/"), "4:21: match: ambiguous with /a/{$} of endpoint e0: one has the more specific path, the other the more specific method; neither is more specific"},
 		{"overlap without the slash", patterns("/a/{$}", "GET /{x}"), "4:21: match: ambiguous with /a/{$} of endpoint e0: one has the more specific path, the other the more specific method; neither is more specific"},
 		{"overlap of the root", patterns("GET /", "/{$}"), "4:21: match: ambiguous with GET / of endpoint e0: one has the more specific path, the other the more specific method; neither is more specific"},

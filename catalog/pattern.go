@@ -90,63 +90,24 @@ func parsePattern(method, path string) (pattern, error) {
 	return p, nil
 }
 
-// key is the same for two patterns that match the same requests, and for no others.
-func (p pattern) key() string {
-	var b strings.Builder
-	b.WriteString(p.method)
-	for _, s := range p.segments {
-		b.WriteByte('/')
-		b.WriteString(cmp.Or(s, "\x00")) // no literal has a NUL
-	}
-	if p.subtree {
-		b.WriteByte('/')
-	}
-	return b.String()
-}
-
-// serveMux finds, among many patterns, those that overlap, without comparing each with each. A trailing slash being
-// ignored, "/a/{$}" must not overlap as "/a" either: so there are two.
-type serveMux struct{ written, ignoringSlash *http.ServeMux }
-
-func newServeMux() serveMux { return serveMux{http.NewServeMux(), http.NewServeMux()} }
-
-// add returns why ServeMux refuses a pattern, by itself or beside those added before; nil where it does not.
-func (m serveMux) add(method, path string) error {
-	if method != "" {
-		method += " "
-	}
-	err := register(m.written, method+path)
-	if without := strings.TrimSuffix(path, "/{$}"); err == nil && without != "" {
-		err = register(m.ignoringSlash, method+without)
-	}
-	return err
-}
-
-// register adds a pattern to mux. ServeMux panics at what it refuses; that is its way to return an error.
-func register(mux *http.ServeMux, pattern string) (err error) {
+// refusedByServeMux returns why ServeMux refuses a pattern by itself, or nil. ServeMux panics at what it refuses; that is
+// its way to return an error.
+func refusedByServeMux(method, path string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
+			// parsing "GET /{a}/{a}": at offset 9: duplicate wildcard name "a"
+			text := fmt.Sprint(r)
+			if _, after, ok := strings.Cut(text, "at offset "); ok {
+				_, text, _ = strings.Cut(after, ": ")
+			}
+			err = fmt.Errorf("http.ServeMux refuses it: %s", text)
 		}
 	}()
-	mux.Handle(pattern, http.NotFoundHandler())
+	if method != "" {
+		path = method + " " + path
+	}
+	http.NewServeMux().Handle(path, http.NotFoundHandler())
 	return nil
-}
-
-// refusedByServeMux returns why ServeMux refuses a pattern by itself, or nil.
-func refusedByServeMux(method, path string) error {
-	err := newServeMux().add(method, path)
-	if err == nil {
-		return nil
-	}
-	// parsing "GET /{a}/{a}": at offset 9: duplicate wildcard name "a"
-	text := err.Error()
-	if i := strings.Index(text, "at offset "); i >= 0 {
-		if _, after, ok := strings.Cut(text[i:], ": "); ok {
-			text = after
-		}
-	}
-	return fmt.Errorf("http.ServeMux refuses it: %s", text)
 }
 
 // relation is how what one pattern matches lies to what another matches. Both narrower and wider: they overlap. Neither: they

@@ -3,7 +3,6 @@ package catalog
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/perdiem/perdiem/fault"
@@ -61,13 +60,10 @@ func (c *Catalog) Validate() error {
 func (c *Catalog) describe(at spot) string {
 	var parts []string
 	name := func(noun, id string) {
-		switch {
-		case id == "":
+		if id == "" {
 			id = fmt.Sprintf("number %d", at.index+1)
-		case !printable(id):
-			id = strconv.Quote(id)
 		}
-		parts = append(parts, noun+" "+id)
+		parts = append(parts, noun+" "+label(id))
 	}
 	switch at.section {
 	case whole:
@@ -81,13 +77,18 @@ func (c *Catalog) describe(at spot) string {
 		name("application", c.Applications[at.index].ID)
 	}
 	for _, key := range at.path {
-		if !printable(key) {
-			key = strconv.Quote(key)
-		}
-		parts = append(parts, key)
+		parts = append(parts, label(key))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return strings.Join(parts, ": ") + ": "
+}
+
+// label returns text as it can stand in a line: in quotes where it is no good id.
+func label(text string) string {
+	if badID(text) != "" {
+		return fmt.Sprintf("%.80q", text)
+	}
+	return text
 }

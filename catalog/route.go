@@ -9,7 +9,7 @@ import (
 
 // route is a pattern's endpoints, which differ in their conditions.
 type route struct {
-	method  string // "" for any
+	pattern pattern
 	tested  []tested
 	choices []choice // the more specific first
 }
@@ -38,12 +38,14 @@ func (r *route) add(e *Endpoint) {
 	for name, value := range e.When.Query {
 		c.conditions = append(c.conditions, condition{on: r.test(tested{query: true, name: name}), value: value})
 	}
-	r.choices = append(r.choices, c)
-	// If one choice contains another's conditions it has more, or as many and more with a value. Of all that a request
-	// meets one contains the others, which check has seen to: the first in this order.
-	slices.SortStableFunc(r.choices, func(a, b choice) int {
-		return cmp.Or(cmp.Compare(len(b.conditions), len(a.conditions)), cmp.Compare(b.exact(), a.exact()), cmp.Compare(a.endpoint.ID, b.endpoint.ID))
-	})
+	at, _ := slices.BinarySearchFunc(r.choices, c, compareChoices)
+	r.choices = slices.Insert(r.choices, at, c)
+}
+
+// compareChoices puts the more specific first: if one contains another's conditions it has more, or as many and more of
+// them with a value. Of all that a request meets one contains the others, which check has seen to, and so it is the first.
+func compareChoices(a, b choice) int {
+	return cmp.Or(cmp.Compare(len(b.conditions), len(a.conditions)), cmp.Compare(b.exact(), a.exact()), cmp.Compare(a.endpoint.ID, b.endpoint.ID))
 }
 
 // test returns where t is in the route's tested, and puts it there.

@@ -72,7 +72,7 @@ func choose(routes []*route, q *question) (*Endpoint, error) {
 			continue
 		}
 		for _, r := range routes {
-			if r.method != method {
+			if r.pattern.method != method {
 				continue
 			}
 			if e, err := r.choose(q); e != nil || err != nil {
@@ -83,8 +83,8 @@ func choose(routes []*route, q *question) (*Endpoint, error) {
 	return nil, nil
 }
 
-// add puts an endpoint with its pattern into the tree below n, the root.
-func (n *node) add(e *Endpoint, p pattern) {
+// add puts an endpoint with its pattern into the tree below n, the root, and returns its route.
+func (n *node) add(e *Endpoint, p pattern) *route {
 	for _, segment := range p.segments {
 		n = n.next(segment)
 	}
@@ -92,12 +92,40 @@ func (n *node) add(e *Endpoint, p pattern) {
 	if p.subtree {
 		routes = &n.subtree
 	}
-	i := slices.IndexFunc(*routes, func(r *route) bool { return r.method == p.method })
+	i := slices.IndexFunc(*routes, func(r *route) bool { return r.pattern.method == p.method })
 	if i < 0 {
 		i = len(*routes)
-		*routes = append(*routes, &route{method: p.method})
+		*routes = append(*routes, &route{pattern: p})
 	}
 	(*routes)[i].add(e)
+	return (*routes)[i]
+}
+
+// near calls f for the routes below n that may match a path that p matches as well; segments are those of p that
+// lead on from n.
+func (n *node) near(p pattern, segments []string, f func(*route)) {
+	if n == nil {
+		return
+	}
+	for _, r := range n.subtree {
+		f(r)
+	}
+	if len(segments) == 0 {
+		for _, r := range n.exact {
+			f(r)
+		}
+	}
+	switch {
+	case len(segments) > 0 && segments[0] != "":
+		n.literal[segments[0]].near(p, segments[1:], f)
+		n.any.near(p, segments[1:], f)
+	case len(segments) > 0 || p.subtree:
+		rest := segments[min(1, len(segments)):]
+		for _, next := range n.literal {
+			next.near(p, rest, f)
+		}
+		n.any.near(p, rest, f)
+	}
 }
 
 // next returns the node that a pattern's segment leads to, and puts it there.
