@@ -412,3 +412,28 @@ func BenchmarkRefusal(b *testing.B) {
 		_, body = answer.Writer{}.Refusal(h, body[:0], answer.Refusal{Decision: d, Application: "acme", Member: "m-1", Endpoint: "posts.create", At: time.Unix(1000, 0)})
 	}
 }
+
+// What a member has left is not told where it was not looked up.
+func TestAMemberNotLookedUp(t *testing.T) {
+	day := quota.Day{Date: 20780, Start: time.Unix(20780*86400, 0), End: time.Unix(20781*86400, 0), Zone: "UTC"}
+	d := quota.Decision{
+		Refused: quota.Application, Cost: 1, HasMember: true, MemberUnknown: true, Day: day,
+		Application: quota.Allowance{Limit: 500, Used: 500}, Member: quota.Allowance{Limit: 50},
+	}
+	for headers, want := range map[string]map[string]string{
+		"ietf":   {"RateLimit": `"application";r=0;t=86400`, "RateLimit-Policy": `"application";q=500;w=86400, "member";q=50;w=86400`},
+		"legacy": {"X-RateLimit-Limit": "500", "X-RateLimit-Remaining": "0"},
+	} {
+		parsed, err := answer.ParseHeaders(headers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := http.Header{}
+		answer.Writer{Headers: parsed}.Limits(h, &d, day.Start)
+		for name, value := range want {
+			if got := h[name]; len(got) != 1 || got[0] != value {
+				t.Errorf("%s: %s is %q, want %q", headers, name, got, value)
+			}
+		}
+	}
+}

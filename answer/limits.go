@@ -20,7 +20,7 @@ const (
 )
 
 // Limits sets the headers that tell what the decision left of both allowances at the instant at. An unlimited kind is
-// left out; where both are, no header is set.
+// left out; where both are, no header is set. What a member has left is also left out where it was not looked up.
 func (w Writer) Limits(h http.Header, d *quota.Decision, at time.Time) {
 	switch w.Headers {
 	case IETF:
@@ -69,7 +69,7 @@ func setIETF(h http.Header, d *quota.Decision, at time.Time) {
 	if application {
 		b = appendItem(b, `"application";r=`, d.Application.Remaining(), ";t=", left)
 	}
-	if member {
+	if member && !d.MemberUnknown {
 		b = appendItem(separate(b, end), `"member";r=`, d.Member.Remaining(), ";t=", left)
 	}
 	s := string(b)
@@ -101,7 +101,7 @@ func setLegacy(h http.Header, d *quota.Decision) {
 	application, member := limited(d)
 	var a quota.Allowance
 	switch {
-	case application && member && d.Member.Remaining() < d.Application.Remaining():
+	case application && member && !d.MemberUnknown && d.Member.Remaining() < d.Application.Remaining():
 		a = d.Member
 	case application:
 		a = d.Application
