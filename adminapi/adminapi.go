@@ -1,8 +1,7 @@
 // Package adminapi is the API with which operators and perdiem's own commands change and read a running node: catalog, tokens,
 // overrides, usage and the operator's key.
 //
-// Everything under /admin/v1/ asks for the operator's key ([Key]) as a bearer token. Its description, OpenAPI 3.1, is at
-// /openapi.json and asks for none. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
+// Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
 //
 // Ids are told in queries and bodies, never in paths: an application may be called "..", or have a slash in its name.
 package adminapi
@@ -111,12 +110,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if _, pattern := a.mux.Handler(r); strings.HasPrefix(r.URL.Path, "/admin/") || pattern == "" {
+	if r.URL.Path != "/openapi.json" && r.URL.Path != "/openapi.yaml" {
 		if !a.authorized(r) {
 			a.answer(w, fault.New(fault.Unauthorized, "Send the operator's key: Authorization: Bearer and the key."))
 			return
 		}
-		if pattern == "" {
+		if _, pattern := a.mux.Handler(r); pattern == "" {
 			a.answer(w, fault.New(fault.NotFound, "There is no %s %s; /openapi.json tells what there is.", r.Method, r.URL.Path))
 			return
 		}

@@ -25,7 +25,7 @@ type applyInput struct {
 
 type applyOutput struct {
 	Body struct {
-		Changes []string `json:"changes" doc:"What changed, or would, such as '~ endpoint posts.create member 150 -> 200'."`
+		Changes []string `json:"changes" nullable:"false" doc:"What changed, or would, such as '~ endpoint posts.create member 150 -> 200'."`
 	}
 }
 

@@ -45,7 +45,7 @@ type (
 	}
 	tokensOutput struct {
 		Body struct {
-			Tokens []Token `json:"tokens" doc:"In the order in which they were issued."`
+			Tokens []Token `json:"tokens" nullable:"false" doc:"In the order in which they were issued."`
 		}
 	}
 )

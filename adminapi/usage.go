@@ -38,7 +38,7 @@ type usageDescription struct {
 	Day            string                `json:"day" format:"date"`
 	ResetsAt       time.Time             `json:"resetsAt"`
 	SecondsToReset int64                 `json:"secondsToReset"`
-	Endpoints      []endpointDescription `json:"endpoints" doc:"Those called at least once today, in order of id."`
+	Endpoints      []endpointDescription `json:"endpoints" nullable:"false" doc:"Those called at least once today, in order of id."`
 }
 
 type endpointDescription struct {

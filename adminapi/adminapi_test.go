@@ -1,0 +1,420 @@
+package adminapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry/sqlregistry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// host is what an API needs around it: a registry, a key, and counters that say what the test told them.
+type host struct {
+	t        *testing.T
+	registry *sqlregistry.Registry
+	api      http.Handler
+	key      string
+	keyFile  string
+
+	changes  int   // how often a change was taken up
+	mayApply error // what applying is answered with
+	counts   []usage.Counts
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	folder := t.TempDir()
+	now := func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+	r, err := sqlregistry.OpenSQLite(t.Context(), filepath.Join(folder, "registry.db"), sqlregistry.Options{Now: now})
+	check(t, err)
+	t.Cleanup(func() { check(t, r.Close()) })
+	h := &host{t: t, registry: r, keyFile: filepath.Join(folder, "operator.key")}
+	key, err := adminapi.OpenKey(t.Context(), r, h.keyFile)
+	check(t, err)
+	h.key, err = adminapi.ReadKeyFile(h.keyFile)
+	check(t, err)
+	snapshot := func() *catalog.Snapshot {
+		c, version, err := r.Catalog(context.Background())
+		check(t, err)
+		s, err := catalog.NewSnapshot(c, catalog.Options{Version: version})
+		check(t, err)
+		return s
+	}
+	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now})
+	check(t, err)
+	h.api, err = adminapi.New(adminapi.Options{
+		Registry: r, Usage: reader, Key: key, NewToken: identity.NewToken,
+		Changed:  func(context.Context) error { h.changes++; return nil },
+		MayApply: func([]byte) error { return h.mayApply },
+		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
+		Fault:    answer.Fault, Now: now, Log: slog.New(slog.DiscardHandler),
+	})
+	check(t, err)
+	return h
+}
+
+func (h *host) Day() quota.Day {
+	start := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	return quota.Day{Date: quota.DateOf(start), Start: start, End: start.AddDate(0, 0, 1), Zone: "UTC"}
+}
+
+func (h *host) Application(context.Context, string) ([]usage.Counts, error) { return h.counts, nil }
+
+func (h *host) Member(_ context.Context, _, _ string, endpoints []string) ([]usage.MemberCounts, error) {
+	return make([]usage.MemberCounts, len(endpoints)), nil
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask sends a request with the operator's key. JSON is sent as such, and everything else as it is.
+func (h *host) ask(method, target, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+h.key)
+	if strings.HasPrefix(body, "{") {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	w := httptest.NewRecorder()
+	h.api.ServeHTTP(w, r)
+	return w
+}
+
+// want fails the test unless the answer has the status; out, unless nil, is filled from its body.
+func (h *host) want(status int, w *httptest.ResponseRecorder, out any) {
+	h.t.Helper()
+	if w.Code != status {
+		h.t.Fatalf("status %d instead of %d: %s", w.Code, status, w.Body)
+	}
+	if out != nil {
+		check(h.t, json.Unmarshal(w.Body.Bytes(), out))
+	}
+}
+
+// wantProblem fails the test unless the answer is a problem of the form that all of perdiem's have.
+func (h *host) wantProblem(status int, code string, w *httptest.ResponseRecorder) string {
+	h.t.Helper()
+	var p struct {
+		Type, Title, Detail, Code, Message string
+		Status                             int
+	}
+	h.want(status, w, &p)
+	if p.Type == "" || p.Title == "" || p.Detail == "" || p.Message != p.Detail || p.Code != code || p.Status != status {
+		h.t.Errorf("not the form of a problem: %s", w.Body)
+	}
+	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+		h.t.Errorf("Content-Type %q", got)
+	}
+	if got := w.Header().Get("Cache-Control"); got != "no-store" {
+		h.t.Errorf("Cache-Control %q", got)
+	}
+	return p.Detail
+}
+
+const catalogYAML = `
+endpoints: [{id: posts.create, match: POST /rest/posts, member: 150}]
+catch_all: {application: 1000}
+applications: [{id: acme}, {id: .., name: strange}, {id: a/b}]
+`
+
+func (h *host) apply() {
+	h.t.Helper()
+	h.want(http.StatusOK, h.ask("PUT", "/admin/v1/catalog", catalogYAML), nil)
+}
+
+func TestKeyIsAskedFor(t *testing.T) {
+	h := newHost(t)
+	for _, c := range []struct {
+		name    string
+		target  string
+		headers []string
+		status  int
+	}{
+		{"none", "/admin/v1/status", nil, 401},
+		{"wrong", "/admin/v1/status", []string{"Bearer " + strings.Repeat("x", 47)}, 401},
+		{"empty", "/admin/v1/status", []string{"Bearer "}, 401},
+		{"another scheme", "/admin/v1/status", []string{"Basic " + h.key}, 401},
+		{"bare", "/admin/v1/status", []string{h.key}, 401},
+		{"given twice", "/admin/v1/status", []string{"Bearer " + h.key, "Bearer " + h.key}, 401},
+		{"huge", "/admin/v1/status", []string{"Bearer " + strings.Repeat("x", 100<<10)}, 401},
+		{"right", "/admin/v1/status", []string{"Bearer " + h.key}, 200},
+		{"right, scheme in lower case", "/admin/v1/status", []string{"bearer " + h.key}, 200},
+		{"unknown path, none", "/admin/v1/nothing", nil, 401},
+		{"unknown path, right", "/admin/v1/nothing", []string{"Bearer " + h.key}, 404},
+		{"outside, none", "/", nil, 401},
+		{"another spelling, none", "//admin/v1/status", nil, 401},
+		{"another spelling, none", "/x/../admin/v1/status", nil, 401},
+		{"the description, none", "/openapi.json", nil, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := *h
+			h.t = t
+			r := httptest.NewRequest("GET", c.target, nil)
+			r.Header["Authorization"] = c.headers
+			w := httptest.NewRecorder()
+			h.api.ServeHTTP(w, r)
+			switch c.status {
+			case 401:
+				h.wantProblem(401, "UNAUTHORIZED", w)
+				if w.Header().Get("WWW-Authenticate") == "" {
+					t.Error("no WWW-Authenticate")
+				}
+			case 404:
+				h.wantProblem(404, "NOT_FOUND", w)
+			default:
+				h.want(c.status, w, nil)
+			}
+		})
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	for _, c := range []struct {
+		name, method, target, body string
+	}{
+		{"no JSON", "POST", "/admin/v1/tokens", `{`},
+		{"another type", "POST", "/admin/v1/tokens", `{"application": 1}`},
+		{"an unknown field", "POST", "/admin/v1/tokens", `{"application": "acme", "membr": "m"}`},
+		{"no application", "POST", "/admin/v1/tokens", `{}`},
+		{"a body of 2 MiB", "POST", "/admin/v1/tokens", `{"application": "` + strings.Repeat("a", 2<<20) + `"}`},
+		{"an id of 1 KiB", "POST", "/admin/v1/tokens", `{"application": "` + strings.Repeat("a", 1<<10) + `"}`},
+		{"a member with NUL", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "a\u0000"}`},
+		{"a member with a newline", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "a\nb"}`},
+		{"a member of 1 KiB", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "` + strings.Repeat("m", 1<<10) + `"}`},
+		{"a ttl that is none", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "soon"}`},
+		{"a ttl of nothing", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "0s"}`},
+		{"a ttl that has passed", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "-1h"}`},
+		{"no limits", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {}}`},
+		{"a limit of -1", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": -1}}`},
+		{"a limit of 1.5", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 1.5}}`},
+		{"a limit of 1e3", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 1e3}}`},
+		{"a limit of 2^63", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 9223372036854775808}}`},
+		{"a limit in words", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": "many"}}`},
+		{"no query", "GET", "/admin/v1/usage", ""},
+		{"an unknown parameter", "GET", "/admin/v1/usage?application=acme&membr=m", ""},
+		{"no YAML", "PUT", "/admin/v1/catalog", "{"},
+		{"a catalog of 17 MiB", "PUT", "/admin/v1/catalog", "#" + strings.Repeat("x", 17<<20)},
+		{"an unreadable flag", "PUT", "/admin/v1/catalog?dryRun=perhaps", catalogYAML},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := *h
+			h.t = t
+			h.wantProblem(400, "BAD_REQUEST", h.ask(c.method, c.target, c.body))
+		})
+	}
+	if h.changes != 1 {
+		t.Errorf("%d changes instead of the one that was", h.changes)
+	}
+}
+
+func TestNotFound(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	for _, c := range []struct{ method, target, body string }{
+		{"POST", "/admin/v1/tokens", `{"application": "nobody"}`},
+		{"DELETE", "/admin/v1/tokens?id=tok_0", ""},
+		{"GET", "/admin/v1/tokens?application=nobody", ""},
+		{"GET", "/admin/v1/usage?application=nobody", ""},
+		{"GET", "/admin/v1/usage?application=%ff%00", ""},
+		{"PUT", "/admin/v1/overrides", `{"application": "nobody", "endpoint": "*", "limits": {"member": 1}}`},
+		{"PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "none", "limits": {"member": 1}}`},
+		{"DELETE", "/admin/v1/overrides?application=acme&endpoint=*", ""},
+		{"GET", "/admin/v1/catalog", ""},
+		{"POST", "/admin/v1/status", ""},
+	} {
+		h.wantProblem(404, "NOT_FOUND", h.ask(c.method, c.target, c.body))
+	}
+}
+
+func TestApply(t *testing.T) {
+	h := newHost(t)
+	var got struct{ Changes []string }
+	h.want(200, h.ask("PUT", "/admin/v1/catalog?dryRun=true", catalogYAML), &got)
+	if len(got.Changes) == 0 || h.changes != 0 {
+		t.Fatalf("a dry run told %q and made %d changes", got.Changes, h.changes)
+	}
+	if v, err := h.registry.Version(t.Context()); err != nil || v != 0 {
+		t.Fatalf("a dry run left version %d, %v", v, err)
+	}
+	h.want(200, h.ask("PUT", "/admin/v1/catalog", catalogYAML), &got)
+	if !slices.Contains(got.Changes, "+ endpoint posts.create") || h.changes != 1 {
+		t.Fatalf("applying told %q and made %d changes", got.Changes, h.changes)
+	}
+	got.Changes = nil
+	h.want(200, h.ask("PUT", "/admin/v1/catalog", catalogYAML), &got)
+	if got.Changes == nil || len(got.Changes) != 0 {
+		t.Fatalf("applying the same again told %q", got.Changes)
+	}
+
+	detail := h.wantProblem(400, "BAD_REQUEST", h.ask("PUT", "/admin/v1/catalog?file=my.yaml", "endpoints: 1\napplications: 2"))
+	if lines := strings.Split(detail, "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], "my.yaml:1:12: ") {
+		t.Errorf("three problems were told as %q", lines)
+	}
+
+	h.mayApply = fault.New(fault.Conflict, "Another file holds.")
+	h.wantProblem(409, "CONFLICT", h.ask("PUT", "/admin/v1/catalog", catalogYAML))
+	h.want(200, h.ask("PUT", "/admin/v1/catalog?dryRun=true", catalogYAML), nil)
+}
+
+func TestTokens(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	for _, application := range []string{"acme", "..", "a/b"} {
+		for _, member := range []string{"", "m", "a/b:c", "..", "ü", strings.Repeat("m", 256)} {
+			body, err := json.Marshal(adminapi.TokenRequest{Application: application, Member: member, TTL: "24h"})
+			check(t, err)
+			var issued adminapi.IssuedToken
+			h.want(201, h.ask("POST", "/admin/v1/tokens", string(body)), &issued)
+			if issued.Application != application || issued.Member != member && application != member || issued.Expires == nil {
+				t.Errorf("asked for a token of %q for %q, got %+v", application, member, issued)
+			}
+		}
+		var list struct{ Tokens []adminapi.Token }
+		target := "/admin/v1/tokens?application=" + url.QueryEscape(application)
+		h.want(200, h.ask("GET", target, ""), &list)
+		if len(list.Tokens) != 6 {
+			t.Fatalf("%q has %d tokens", application, len(list.Tokens))
+		}
+		h.want(204, h.ask("DELETE", "/admin/v1/tokens?id="+list.Tokens[0].ID, ""), nil)
+		h.want(204, h.ask("DELETE", "/admin/v1/tokens?id="+list.Tokens[0].ID, ""), nil)
+		h.want(200, h.ask("GET", target, ""), &list)
+		if list.Tokens[0].Revoked == nil || list.Tokens[1].Revoked != nil {
+			t.Errorf("the first of these is to be revoked: %+v", list.Tokens[:2])
+		}
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	h.want(204, h.ask("PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "posts.create", "limits": {"member": 7}}`), nil)
+	h.want(204, h.ask("PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "posts.create", "limits": {"application": "unlimited"}}`), nil)
+	if h.changes != 3 {
+		t.Errorf("%d changes were taken up instead of 3", h.changes)
+	}
+	c, _, err := h.registry.Catalog(t.Context())
+	check(t, err)
+	i := slices.IndexFunc(c.Applications, func(a catalog.Application) bool { return a.ID == "acme" })
+	set := c.Applications[i].Overrides["posts.create"]
+	if set.Member == nil || *set.Member != 7 || set.Application == nil || *set.Application != quota.Unlimited {
+		t.Errorf("the override is %+v", set)
+	}
+	h.want(204, h.ask("DELETE", "/admin/v1/overrides?application=acme&endpoint=posts.create", ""), nil)
+	if h.changes != 4 {
+		t.Errorf("%d changes were taken up instead of 4", h.changes)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	h.counts = []usage.Counts{{Endpoint: "posts.create", Used: 3, LastCall: h.Day().Start}}
+	var r usage.Report
+	h.want(200, h.ask("GET", "/admin/v1/usage?application=acme&member=m%26n", ""), &r)
+	if len(r.Endpoints) != 1 || r.Endpoints[0].Application.Used != 3 || r.Endpoints[0].Member.ID != "m&n" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	h := newHost(t)
+	var s adminapi.Status
+	h.want(200, h.ask("GET", "/admin/v1/status", ""), &s)
+	if s.Version != "test" || !s.Ready {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestRegistryDown(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", "/admin/v1/tokens?application=acme", nil)
+	r.Header.Set("Authorization", "Bearer "+h.key)
+	w := httptest.NewRecorder()
+	h.api.ServeHTTP(w, r)
+	h.wantProblem(503, "SERVICE_UNAVAILABLE", w)
+	if w.Header().Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+// TestDescription checks that the description is OpenAPI 3.1, and that each operation tells its errors in the one form.
+func TestDescription(t *testing.T) {
+	h := newHost(t)
+	var d struct {
+		OpenAPI  string `json:"openapi"`
+		Security []map[string][]string
+		Paths    map[string]map[string]struct {
+			OperationID string
+			Responses   map[string]struct{ Content map[string]any }
+		}
+	}
+	h.want(200, h.ask("GET", "/openapi.json", ""), &d)
+	if d.OpenAPI != "3.1.0" || len(d.Security) != 1 {
+		t.Errorf("OpenAPI %q, security %v", d.OpenAPI, d.Security)
+	}
+	operations := 0
+	for path, methods := range d.Paths {
+		for method, op := range methods {
+			operations++
+			if _, ok := op.Responses["default"].Content["application/problem+json"]; !ok || op.OperationID == "" {
+				t.Errorf("%s %s: %+v", method, path, op)
+			}
+		}
+	}
+	if operations != 9 {
+		t.Errorf("%d operations are described", operations)
+	}
+}
+
+func TestOptionsAreRequired(t *testing.T) {
+	if _, err := adminapi.New(adminapi.Options{}); err == nil {
+		t.Error("no error")
+	}
+}
+
+func FuzzLimit(f *testing.F) {
+	for _, seed := range []string{"0", "1", "-1", "1.5", "1e3", `"unlimited"`, `"5"`, "null", "999999999999999", "1000000000000000"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var l adminapi.Limit
+		if err := json.Unmarshal(data, &l); err != nil {
+			return
+		}
+		if l < 0 || quota.Limit(l) > quota.MaxLimit && quota.Limit(l) != quota.Unlimited {
+			t.Fatalf("%s is read as %d", data, l)
+		}
+		written, err := json.Marshal(l)
+		check(t, err)
+		if string(bytes.TrimSpace(data)) != "null" && !bytes.Equal(bytes.TrimSpace(data), written) {
+			var again adminapi.Limit
+			if err := json.Unmarshal(written, &again); err != nil || again != l {
+				t.Fatalf("%s is written as %s", data, written)
+			}
+		}
+	})
+}

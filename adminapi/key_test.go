@@ -1,0 +1,163 @@
+package adminapi_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/registry/sqlregistry"
+)
+
+func openSettings(t *testing.T, folder string) *sqlregistry.Registry {
+	t.Helper()
+	r, err := sqlregistry.OpenSQLite(t.Context(), filepath.Join(folder, "registry.db"), sqlregistry.Options{})
+	check(t, err)
+	t.Cleanup(func() { check(t, r.Close()) })
+	return r
+}
+
+func TestKeyFile(t *testing.T) {
+	folder := t.TempDir()
+	settings, file := openSettings(t, folder), filepath.Join(folder, "operator.key")
+	open := func() *adminapi.Key {
+		t.Helper()
+		k, err := adminapi.OpenKey(t.Context(), settings, file)
+		check(t, err)
+		return k
+	}
+	read := func() string {
+		t.Helper()
+		key, err := adminapi.ReadKeyFile(file)
+		check(t, err)
+		return key
+	}
+
+	first := open()
+	made := read()
+	info, err := os.Stat(file)
+	check(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the file has mode %v", info.Mode())
+	}
+	if !first.Matches(made) || first.Matches(made+"x") || first.Matches("") {
+		t.Error("the key that was made does not hold, or another does")
+	}
+	if !open().Matches(made) {
+		t.Error("the key does not hold after a restart")
+	}
+
+	rotated, err := first.Rotate(t.Context())
+	check(t, err)
+	if rotated == made || read() != rotated || !first.Matches(rotated) || first.Matches(made) {
+		t.Error("after a rotation the new key does not hold, or the old one does")
+	}
+	if !open().Matches(rotated) {
+		t.Error("the new key does not hold after a restart")
+	}
+
+	// The file is kept elsewhere: the hash in the registry holds, and no new file is made.
+	check(t, os.Remove(file))
+	if !open().Matches(rotated) {
+		t.Error("without its file the key does not hold")
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file was made: %v", err)
+	}
+
+	// The operator brings a key.
+	own := strings.Repeat("k", 40)
+	check(t, os.WriteFile(file, []byte("  "+own+"\r\n\n"), 0o600))
+	if k := open(); !k.Matches(own) || k.Matches(rotated) {
+		t.Error("the operator's own key does not hold, or the old one does")
+	}
+	check(t, os.Remove(file))
+	if !open().Matches(own) {
+		t.Error("the operator's own key was not kept")
+	}
+}
+
+func TestKeyFileThatHoldsNoKey(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":               "",
+		"short":               "secret",
+		"two lines":           strings.Repeat("k", 40) + "\n" + strings.Repeat("k", 40),
+		"a space":             strings.Repeat("k", 40) + " " + strings.Repeat("k", 40),
+		"a control character": strings.Repeat("k", 40) + "\x00",
+		"not ASCII":           strings.Repeat("ü", 40),
+		"huge":                strings.Repeat("k", 1<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			file := filepath.Join(folder, "operator.key")
+			check(t, os.WriteFile(file, []byte(text), 0o600))
+			if _, err := adminapi.OpenKey(t.Context(), openSettings(t, folder), file); err == nil || !strings.Contains(err.Error(), file) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// failing fails to keep settings while it is told to.
+type failing struct {
+	adminapi.Settings
+	err error
+}
+
+func (f *failing) SetSetting(ctx context.Context, key, value string) error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.Settings.SetSetting(ctx, key, value)
+}
+
+// TestRotationHalfDone checks that after a rotation that broke off there is one key, and it is in the file.
+func TestRotationHalfDone(t *testing.T) {
+	folder := t.TempDir()
+	settings := &failing{Settings: openSettings(t, folder)}
+	file := filepath.Join(folder, "operator.key")
+	k, err := adminapi.OpenKey(t.Context(), settings, file)
+	check(t, err)
+	settings.err = errors.New("disk full")
+	if _, err := k.Rotate(t.Context()); err == nil || !strings.Contains(err.Error(), file) {
+		t.Fatalf("got %v", err)
+	}
+	settings.err = nil
+	key, err := adminapi.ReadKeyFile(file)
+	check(t, err)
+	again, err := adminapi.OpenKey(t.Context(), settings, file)
+	check(t, err)
+	if !k.Matches(key) || !again.Matches(key) {
+		t.Error("the key in the file does not hold")
+	}
+}
+
+func TestRotateWhileAsked(t *testing.T) {
+	h := newHost(t)
+	var group sync.WaitGroup
+	old := h.key
+	for range 8 {
+		group.Go(func() {
+			for range 20 {
+				if w := h.ask("GET", "/admin/v1/status", ""); w.Code != http.StatusOK && w.Code != http.StatusUnauthorized {
+					t.Errorf("status %d", w.Code)
+				}
+			}
+		})
+	}
+	var rotated struct{ Key string }
+	h.want(200, h.ask("POST", "/admin/v1/operator-key/rotate", ""), &rotated)
+	group.Wait()
+	h.wantProblem(401, "UNAUTHORIZED", h.ask("GET", "/admin/v1/status", ""))
+	h.key = rotated.Key
+	h.want(200, h.ask("GET", "/admin/v1/status", ""), nil)
+	if rotated.Key == old {
+		t.Error("the key is the same")
+	}
+}
