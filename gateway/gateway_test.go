@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,6 @@ import (
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/quota"
-
-	"context"
 )
 
 func TestAdmitted(t *testing.T) {
@@ -268,6 +267,28 @@ func TestLedgerDown(t *testing.T) {
 	}
 }
 
+// TestClientLeavesBeforeTheDecision lets a client go while its call waits for the ledger.
+func TestClientLeavesBeforeTheDecision(t *testing.T) {
+	waiting := make(chan struct{})
+	s := start(t, func(c *setup) {
+		c.take = func(ctx context.Context, _ lease.Call) (quota.Decision, error) {
+			close(waiting)
+			<-ctx.Done()
+			return quota.Decision{}, ctx.Err()
+		}
+	})
+	w := s.dial()
+	w.send("GET / HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
+	<-waiting
+	must(t, w.Close())
+	if o := s.observation(1); o.Outcome != gateway.Rejected || o.Status != 499 {
+		t.Errorf("observed %+v", o)
+	}
+	if log := s.log.String(); log != "" {
+		t.Errorf("logged as a failure: %s", log)
+	}
+}
+
 // TestPaths sends spellings of a path, and compares what is matched and what is sent on.
 func TestPaths(t *testing.T) {
 	s := start(t)
@@ -352,7 +373,7 @@ func TestSpoofing(t *testing.T) {
 		"X-HTTP-Method-Override", "X_HTTP_Method_Override", "X-HTTP-Method", "X-Method-Override",
 		"Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Upgrade", "HTTP2-Settings", "X-Named",
 	}
-	headers := []string{"X-Member-Id: m-1", "Connection: X-Named", "TE: trailers, gzip"}
+	headers := []string{"X-Member-Id: m-1", "Connection: X-Named, te", "TE: trailers, gzip"}
 	for _, name := range forged {
 		headers = append(headers, name+": forged")
 	}

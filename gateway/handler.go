@@ -110,9 +110,11 @@ func (g *Gateway) fail(x *exchange, err error) {
 	x.observation.Outcome = Rejected
 	switch fault.KindOf(err) {
 	case fault.Internal, fault.Unavailable:
-		if x.Err() == nil {
-			g.log.failure("a request could not be decided", err)
+		if x.Err() != nil { // the client left, and whatever waited for the decision gave up
+			x.observation.Status = statusClientGone
+			return
 		}
+		g.log.failure("a request could not be decided", err)
 	default: // the caller's own doing
 	}
 	g.write(x, func(h http.Header, body []byte) (int, []byte) { return answer.Fault(h, body, err) })

@@ -31,7 +31,9 @@ func clean(h http.Header) http.Header {
 			continue
 		}
 		for option := range strings.SplitSeq(list, ",") {
-			if name := http.CanonicalHeaderKey(strings.TrimSpace(option)); name != "Upgrade" {
+			switch name := http.CanonicalHeaderKey(strings.TrimSpace(option)); name {
+			case "Upgrade", "Te": // the proxy makes these anew for the next hop
+			default:
 				drop(name)
 			}
 		}

@@ -61,6 +61,7 @@ type system struct {
 	book     *lease.Book
 	snapshot atomic.Pointer[catalog.Snapshot]
 	log      *records
+	quiet    atomic.Bool // observations are not kept
 
 	mu       sync.Mutex
 	observed []gateway.Observation // guarded by mu
@@ -179,6 +180,9 @@ func start(t testing.TB, change ...func(*setup)) *system {
 	o.Admit, o.Usage, o.Now = admitter, reader, c.now
 	o.Log = slog.New(slog.NewTextHandler(s.log, nil))
 	o.Observe = func(seen gateway.Observation) {
+		if s.quiet.Load() {
+			return
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.observed = append(s.observed, seen)
