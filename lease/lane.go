@@ -172,8 +172,8 @@ func (l *lane) loop() {
 	for {
 		if len(l.waiting) == 0 {
 			<-l.wake
-			runtime.Gosched() // lets the calls that are about to arrive come along
 		}
+		runtime.Gosched() // lets the calls that were just answered, or are about to arrive, come along
 		l.mu.Lock()
 		l.waiting = append(l.waiting, l.arrived...)
 		clear(l.arrived)
@@ -204,17 +204,20 @@ func (l *lane) stop() {
 	<-l.stopped
 }
 
-// serve decides what waits, in order, and makes one request to the ledger for those that could not be decided. They are decided
-// at the next turn, or given up when the request failed.
+// serve decides what waits, in order, with one request to the ledger for those that need one. Those are answered at once: their
+// callers may have come back by the time that the next request is made, which is the larger then.
 func (l *lane) serve() {
 	now := l.now()
-	l.keep(func(w *waiter) bool { return !l.decide(w, now) })
+	l.keep(func(w *waiter) bool { return !l.decide(w, now, true) })
 	if len(l.asks) == 0 && (len(l.waiting) > 0 || l.down.Load() == nil) {
 		return
 	}
 	if err := l.request(); err != nil {
 		l.keep(func(w *waiter) bool { return !w.asked || !l.giveUp(w) })
+		return
 	}
+	now = l.now()
+	l.keep(func(w *waiter) bool { return !w.asked || !l.decide(w, now, false) })
 }
 
 // keep drops the waiting calls that f does not want kept.
@@ -229,16 +232,18 @@ func (l *lane) keep(f func(*waiter) bool) {
 	l.waiting = kept
 }
 
-// decide answers w if it can, and collects what to ask for if it cannot. It reports whether the lane is done with w.
-func (l *lane) decide(w *waiter, now time.Time) (done bool) {
+// decide answers w if it can; if it cannot, it collects what to ask for, where that is wanted. It reports whether the lane is done with w.
+func (l *lane) decide(w *waiter, now time.Time, collect bool) (done bool) {
 	member, unlock := w.lock()
 	defer unlock()
 	app := &w.app.account
 	d, v := w.judge(member, false)
 	over := !now.Before(w.epoch.day.End)
 	if v == short && !over && w.state.Load() != abandoned {
-		w.countWaiting(app, member)
-		w.asked = l.collect(w, app, member)
+		if collect {
+			w.countWaiting(app, member)
+			w.asked = l.collect(w, app, member)
+		}
 		return false
 	}
 	w.uncount(app, member)
