@@ -71,7 +71,7 @@ func writeBash(to io.Writer, all []completion) error {
 		"\t\tcase $next in\n")
 	writeCommandCases(&b, all, "\t\t", "command=$next")
 	b.WriteString("\t\tesac\n\tdone\n\tlocal words=\n\tcase $command in\n")
-	writeWordCases(&b, all, "\t", "words=%s")
+	writeWordCases(&b, all, "\t", "words='%s'")
 	b.WriteString("\tesac\n" +
 		"\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n" +
 		"}\n" +
@@ -91,9 +91,9 @@ func writeZsh(to io.Writer, all []completion) error {
 		"\t\tcase $next in\n")
 	writeCommandCases(&b, all, "\t\t", "cmd=$next")
 	b.WriteString("\t\tesac\n\tdone\n\tlocal -a offers\n\tcase $cmd in\n")
-	writeWordCases(&b, all, "\t", "offers=(${=:-%s})")
+	writeWordCases(&b, all, "\t", "offers=(%s)")
 	b.WriteString("\tesac\n" +
-		"\tif [[ -z $offers || $words[CURRENT] != -* && $cmd != '' && ${offers[1]} == -* ]]; then\n" +
+		"\tif [[ $offers[1] == -* && $words[CURRENT] != -* ]]; then\n" +
 		"\t\t_files\n" +
 		"\telse\n" +
 		"\t\tcompadd -- $offers\n" +
@@ -141,10 +141,10 @@ func writeCommandCases(b *strings.Builder, all []completion, indent, then string
 	fmt.Fprintf(b, "%s%s) %s ;;\n", indent, strings.Join(names, "|"), then)
 }
 
-// writeWordCases writes, for each command, what may follow it.
+// writeWordCases writes, for each command, what may follow it, which then has at %s.
 func writeWordCases(b *strings.Builder, all []completion, indent, then string) {
 	for _, c := range all {
-		offers := "'" + strings.Join(slices.Concat(c.commands, c.flags), " ") + "'"
+		offers := strings.Join(slices.Concat(c.commands, c.flags), " ")
 		fmt.Fprintf(b, "%s'%s') %s ;;\n", indent, c.after, fmt.Sprintf(then, offers))
 	}
 }

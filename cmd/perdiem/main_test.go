@@ -19,6 +19,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start":     start,
 			"signal":    sendSignal,
+			"drain":     drain,
 			"exits":     exits,
 			"call":      call,
 			"spend":     spend,

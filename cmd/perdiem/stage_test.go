@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,16 +37,25 @@ type stage struct {
 // upstream answers every request by its method and path, and counts those that reach it.
 type upstream struct {
 	*httptest.Server
+	held    chan struct{} // gets an element for each request for /held, which is answered only after
+	release chan struct{} // gave one
 	mu      sync.Mutex
 	reached map[string]int // guarded by mu: by the endpoint that perdiem tells
 }
 
 func newUpstream() *upstream {
-	u := &upstream{reached: map[string]int{}}
+	u := &upstream{reached: map[string]int{}, held: make(chan struct{}), release: make(chan struct{})}
 	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u.mu.Lock()
 		u.reached[r.Header.Get("X-Perdiem-Endpoint")]++
 		u.mu.Unlock()
+		if r.URL.Path == "/held" {
+			select {
+			case u.held <- struct{}{}:
+				<-u.release
+			case <-r.Context().Done():
+			}
+		}
 		fmt.Fprintf(w, "%s %s for %s %s\n", r.Method, r.URL.Path, r.Header.Get("X-Perdiem-Application"), r.Header.Get("X-Perdiem-Member"))
 	}))
 	return u
@@ -176,6 +186,67 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	s.node = nil
 }
 
+// drain stops the node while a request is under way. The node must say that it is not ready, take no new request, let the one under way end
+// well, and then end well itself.
+func drain(ts *testscript.TestScript, neg bool, args []string) {
+	s := staged(ts)
+	if neg || len(args) != 0 || s.node == nil {
+		ts.Fatalf("usage: drain, with a node")
+	}
+	under := make(chan error, 1)
+	go func(gateway, token string) {
+		r, err := http.NewRequest(http.MethodGet, "http://"+gateway+"/held", nil)
+		if err != nil {
+			under <- err
+			return
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		if err == nil {
+			_, err = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+			if answer.StatusCode != http.StatusOK {
+				err = fmt.Errorf("status %d", answer.StatusCode)
+			}
+		}
+		under <- err
+	}(ts.Getenv("GATEWAY"), ts.Getenv("TOKEN"))
+	select {
+	case <-s.upstream.held:
+	case err := <-under:
+		ts.Fatalf("drain: the request ended early: %v", err)
+	}
+	ts.Check(s.node.Process.Signal(syscall.SIGTERM))
+	for began := time.Now(); ; {
+		answer, body := request(ts, http.MethodGet, "http://"+ts.Getenv("OPS")+"/readyz")
+		if answer.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "a stop is under way") {
+			break
+		}
+		if time.Since(began) > patience {
+			ts.Fatalf("drain: still ready: %d %s", answer.StatusCode, body)
+		}
+	}
+	for began := time.Now(); ; {
+		c, err := net.Dial("tcp", ts.Getenv("GATEWAY"))
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+		if time.Since(began) > patience {
+			ts.Fatalf("drain: the gateway goes on to listen")
+		}
+	}
+	s.upstream.release <- struct{}{}
+	if err := <-under; err != nil {
+		ts.Fatalf("drain: the request under way ended badly: %v", err)
+	}
+	<-s.exited
+	if code := s.node.ProcessState.ExitCode(); code != 0 {
+		ts.Fatalf("drain: exit status %d", code)
+	}
+	s.node = nil
+}
+
 // exits runs a program in the foreground, which must end with the status that is told first.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -195,8 +266,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// request makes one request with $TOKEN. The path may be a whole URL.
-func request(ts *testscript.TestScript, method, path string) (*http.Response, string) {
+// request makes one request with $TOKEN and the headers, each as NAME=VALUE. The path may be a whole URL.
+func request(ts *testscript.TestScript, method, path string, headers ...string) (*http.Response, string) {
 	if strings.HasPrefix(path, "/") {
 		path = "http://" + ts.Getenv("GATEWAY") + path
 	}
@@ -204,6 +275,10 @@ func request(ts *testscript.TestScript, method, path string) (*http.Response, st
 	ts.Check(err)
 	if token := ts.Getenv("TOKEN"); token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, "=")
+		r.Header.Set(name, value)
 	}
 	answer, err := http.DefaultClient.Do(r)
 	ts.Check(err)
@@ -215,14 +290,14 @@ func request(ts *testscript.TestScript, method, path string) (*http.Response, st
 
 // call makes a request, which must be answered with the status that is told first; headers and body are in the file "answer".
 func call(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: call STATUS METHOD PATH")
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: call STATUS METHOD PATH [NAME=VALUE...]")
 	}
-	answer, body := request(ts, args[1], args[2])
+	answer, body := request(ts, args[1], args[2], args[3:]...)
 	var text bytes.Buffer
 	ts.Check(answer.Header.Write(&text))
 	text.WriteString("\n" + body)
-	ts.Check(os.WriteFile(ts.MkAbs("answer"), []byte(text.String()), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("answer"), bytes.ReplaceAll(text.Bytes(), []byte("\r"), nil), 0o600))
 	if got := strconv.Itoa(answer.StatusCode); got != args[0] {
 		ts.Fatalf("call: answered %s instead of %s:\n%s", got, args[0], text.String())
 	}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/yamldoc"
+	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/quota"
+)
+
+var environment = map[string]string{
+	"PORT": "9001", "DAYS": "30", "WAIT": "5s", "EMPTY": "", "HEADERS": "none", "UPSTREAM": "http://api.internal",
+}
+
+func getenv(name string) (string, bool) {
+	value, set := environment[name]
+	return value, set
+}
+
+func dayRule(t *testing.T, zone, starts string) quota.DayRule {
+	t.Helper()
+	rule, err := quota.NewDayRule(zone, starts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rule
+}
+
+var compareConfigs = cmp.Options{
+	cmp.Comparer(func(a, b quota.DayRule) bool { return a.Zone() == b.Zone() && a.Starts() == b.Starts() }),
+	cmpopts.EquateComparable(netip.Prefix{}),
+}
+
+func TestConfigDefaults(t *testing.T) {
+	want := &config{
+		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
+		UpstreamTimeout: time.Minute, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
+		Day: dayRule(t, "UTC", "00:00"), Identity: []sourceConfig{{}}, UsageForMembers: true,
+	}
+	for _, text := range []string{"", "# nothing\n", "{}"} {
+		got, err := parseConfig("conf/perdiem.yaml", []byte(text), getenv)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
+			t.Errorf("%q: -want +got\n%s", text, diff)
+		}
+	}
+}
+
+// TestConfigWhole reads every key that can be used, with values other than the defaults.
+func TestConfigWhole(t *testing.T) {
+	got, err := parseConfig("/etc/perdiem/perdiem.yaml", []byte(`
+listen: {gateway: "0.0.0.0:${PORT}", portal: ":0", admin: "[::1]:8082", ops: localhost:9090}
+upstream: ${UPSTREAM}/v2
+upstream_timeout: ${WAIT}
+data: /var/lib/perdiem
+durability: process
+retention_days: ${DAYS}
+catalog: catalogs/../catalog.yaml
+operator_key_file: operator.key
+day: {zone: Europe/Berlin, starts: "06:30:15"}
+headers: ${HEADERS}
+when_ledger_is_down: admit
+paths: {trailing_slash: ignore, parameters: ignore, case: sensitive, encoded_slash: reject}
+unknown_applications: refuse
+method_override: false
+usage: application
+portal_url: https://developers.example/portal
+identity:
+  - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
+  - tokens: {}
+`), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &config{
+		Gateway: "0.0.0.0:9001", Portal: ":0", Admin: "[::1]:8082", Ops: "localhost:9090",
+		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
+		UpstreamTimeout: 5 * time.Second,
+		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
+		Catalog: "/etc/perdiem/catalog.yaml", OperatorKeyFile: "/etc/perdiem/operator.key",
+		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
+		Identity: []sourceConfig{
+			{Headers: &identity.HeaderOptions{Application: "X-App-Id", Member: "X-Member-Id", From: []netip.Prefix{
+				netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.1/32"),
+			}}},
+			{},
+		},
+		PortalURL: &url.URL{Scheme: "https", Host: "developers.example", Path: "/portal"},
+	}
+	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestConfigProblems(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string // without the file's name
+	}{
+		{"a list", "- 1", []string{"1:1: must be a mapping, not a list"}},
+		{"a text", "hello", []string{"1:1: must be a mapping, not hello"}},
+		{"broken", "listen: {", []string{`1:9: not YAML: could not find flow mapping end token '}'`}},
+		{"an unknown key", "upstrem: http://x", []string{`1:1: unknown key "upstrem"; did you mean upstream?`}},
+		{"a key twice", "data: a\ndata: b", []string{`2:1: key "data" comes twice; the first is in line 1`}},
+		{"an alias", "data: &a x\ncatalog: *a", []string{"1:7: anchors are not supported; write the value out", "2:10: aliases are not supported; write the value out, or put a text that begins with * in quotes"}},
+
+		{"addresses", "listen:\n  gateway: 8080\n  admin: nowhere\n  ops: 127.0.0.1:65536\n  portal: ''\nupstream: http://x", []string{
+			`2:12: gateway: must be a text; write it in quotes: "8080"`,
+			"3:10: admin: must be an address as HOST:PORT; port 0 picks a free one, not nowhere",
+			"4:8: ops: must be an address as HOST:PORT; port 0 picks a free one, not 127.0.0.1:65536",
+			"5:11: portal: must not be empty",
+		}},
+		{"an address twice", `listen: {admin: "127.0.0.1:1", ops: "127.0.0.1:1"}`, []string{"1:37: ops: 127.0.0.1:1 is the address of admin already"}},
+		{"a port left free twice", `listen: {admin: "127.0.0.1:0", ops: "127.0.0.1:0"}`, nil},
+		{"a gateway without upstream", `listen: {gateway: ":1"}`, []string{"1:10: a gateway needs an upstream; say at the top where admitted requests go, such as upstream: http://127.0.0.1:9000"}},
+		{"upstream of another kind", "upstream: ftp://x", []string{"1:11: upstream: must be http://HOST:PORT or https://HOST, perhaps with a path, not ftp://x"}},
+		{"upstream without host", "upstream: http:///x", []string{"1:11: upstream: must be http://HOST:PORT or https://HOST, perhaps with a path, not http:///x"}},
+		{"upstream with a password", "upstream: http://u:p@x", []string{"1:11: upstream: only a scheme, a host and a path may be told"}},
+		{"upstream with a query", "upstream: http://x/?", []string{"1:11: upstream: only a scheme, a host and a path may be told"}},
+		{"times", "upstream_timeout: 60", []string{"1:19: upstream_timeout: must be a duration such as 1m30s, at least 1ns, not 60"}},
+		{"no time", "upstream_timeout: 0s", []string{"1:19: upstream_timeout: must be a duration of more than 0, such as 1m30s, not 0s"}},
+		{"choices", "durability: paper\nheaders: none \nwhen_ledger_is_down: pass\nusage: member", []string{
+			"1:13: durability: must be disk or process, not paper",
+			"3:22: when_ledger_is_down: must be refuse or admit, not pass",
+			"4:8: usage: must be application, not member",
+		}},
+		{"a choice that is a list", "headers: [ietf]", []string{"1:10: headers: must be ietf or legacy or none, not a list"}},
+		{"retention", "retention_days: 0", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not 0"}},
+		{"retention in words", "retention_days: ${UPSTREAM}", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not ${UPSTREAM}"}},
+		{"day", "day: {zone: Local, starts: 24:00}", []string{
+			"1:13: zone: must be the name of an IANA zone such as UTC or Europe/Berlin, not Local",
+			`1:28: starts: must be a time of day as "HH:MM" or "HH:MM:SS", not 24:00`,
+		}},
+		{"a zone that is a path", "day: {zone: ../../etc/passwd}", []string{"1:13: zone: must be the name of an IANA zone such as UTC or Europe/Berlin, not ../../etc/passwd"}},
+		{"a number for a path", "data: 1", []string{`1:7: data: must be a text; write it in quotes: "1"`}},
+
+		{"a variable that is not set", "data: ${NOWHERE}", []string{"1:7: data: the environment has no variable NOWHERE"}},
+		{"a variable that is empty", "data: ${EMPTY}", []string{"1:7: data: must not be empty"}},
+		{"a variable that is not closed", "data: ${EMPTY", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
+		{"a variable without a name", "data: ${}", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
+
+		{"not built yet", "tls: {}\ntrusted_proxies: [10.0.0.0/8]\ncors: {}\ncluster: {registry: x}\nlisten: {rls: x, check: x}\nmethod_override: true\nunknown_applications: {tier: x}", []string{
+			"1:1: tls is not built yet; leave it out",
+			"2:1: trusted_proxies is not built yet; leave it out",
+			"3:1: cors is not built yet; leave it out",
+			"4:1: cluster is not built yet; leave it out",
+			"5:10: listen.rls is not built yet; leave it out",
+			"5:18: listen.check is not built yet; leave it out",
+			"6:1: method_override is not built yet; leave it out",
+			"7:24: unknown_applications.tier is not built yet; leave it out",
+		}},
+		{"paths that are not built yet", "paths:\n  trailing_slash: exact\n  encoded_slash: pass\n  case: sensitive", []string{
+			"2:3: paths.trailing_slash: exact is not built yet; write ignore, or leave it out",
+			"3:3: paths.encoded_slash: pass is not built yet; write reject, or leave it out",
+		}},
+		{"unknown applications", "unknown_applications: admit", []string{"1:23: unknown_applications: must be refuse, not admit"}},
+
+		{"nobody identifies", "identity: []", []string{"1:11: identity: names no source; without one nobody is let in"}},
+		{"an empty source", "identity: [{}]", []string{"1:11: identity: names no source; without one nobody is let in"}},
+		{"sources that are not built yet", "identity:\n  - jwt: {}\n  - introspection: {}\n  - tokens: {header: X-Api-Key}", []string{
+			"2:5: identity.jwt is not built yet; leave it out",
+			"3:5: identity.introspection is not built yet; leave it out",
+			"4:14: identity.tokens.header is not built yet; leave it out",
+		}},
+		{"two sources in one item", "identity: [{tokens: {}, headers: {application: A, from: [\"::1\"]}}]", []string{"1:12: identity[0]: an item holds one source; begin each with a dash"}},
+		{"tokens twice", "identity: [{tokens: {}}, {tokens: {}}]", []string{"1:27: tokens are a source already; leave this one out"}},
+		{"an unknown source", "identity: [{token: {}}]", []string{`1:13: unknown key "token"; did you mean tokens?`}},
+		{"headers of nobody", "identity: [{headers: {}}]", []string{"1:22: application is missing", "1:22: from is missing"}},
+		{"headers that are none", "identity: [{headers: {application: X App, member: authorization, from: []}}]", []string{
+			`1:36: application: must be the name of a header, and not Authorization, not "X App"`,
+			"1:51: member: must be the name of a header, and not Authorization, not authorization",
+			"1:72: from: names nobody; write the addresses that are believed, such as 127.0.0.0/8",
+		}},
+		{"one header for both", `identity: [{headers: {application: X-Id, member: x_id, from: ["::1"]}}]`, []string{"1:22: headers: application and member must be two headers"}},
+		{"addresses that are none", "identity: [{headers: {application: A, from: [everybody, 10.0.0.0/33, 1]}}]", []string{
+			"1:46: from[0]: must be a range of addresses such as 10.0.0.0/8, not everybody",
+			"1:57: from[1]: must be a range of addresses such as 10.0.0.0/8, not 10.0.0.0/33",
+			`1:70: from[2]: must be a text; write it in quotes: "1"`,
+			"1:45: from: names nobody; write the addresses that are believed, such as 127.0.0.0/8",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parseConfig("p.yaml", []byte(c.text), getenv)
+			var problems yamldoc.Problems
+			if err != nil && !errors.As(err, &problems) {
+				t.Fatalf("not a list of problems: %v", err)
+			}
+			var got []string
+			for _, p := range problems {
+				got = append(got, strings.TrimPrefix(p.String(), "p.yaml:"))
+			}
+			if diff := cmp.Diff(c.want, got, cmpopts.SortSlices(strings.Compare)); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestConfigAndCatalogProblems checks that one reading tells what is wrong with both files.
+func TestConfigAndCatalogProblems(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "perdiem.yaml")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("perdiem.yaml", "durability: paper\ncatalog: c.yaml\n")
+	write("c.yaml", "catch_all: {member: -1}\n")
+	_, err := readConfig(file, getenv)
+	var problems yamldoc.Problems
+	if !errors.As(err, &problems) || len(problems) != 2 {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Remove(filepath.Join(folder, "c.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = readConfig(file, getenv)
+	if err == nil || !strings.Contains(err.Error(), "paper") || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("got %v", err)
+	}
+	write("perdiem.yaml", strings.Repeat("#", yamldoc.MaxSize+1))
+	if _, err := readConfig(file, getenv); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzConfig checks that no text makes the reader panic, that problems have places, and that what is read without problems can be used.
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{
+		"", "listen: {gateway: \":0\"}\nupstream: http://x\n", "identity: [{headers: {application: A, member: B, from: [\"::1\"]}}]",
+		"day: {zone: Europe/Berlin, starts: \"06:00\"}", "data: ${EMPTY}${", "a: &a [*a]", "? x\n: y", "identity:\n- tokens: {}\n- tokens",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parseConfig("p.yaml", []byte(text), getenv)
+		if problems, ok := errors.AsType[yamldoc.Problems](err); ok {
+			for _, p := range problems {
+				if p.Line < 1 || p.Column < 1 || p.Text == "" || strings.ContainsRune(p.String(), '\n') {
+					t.Errorf("%q: problem %q", text, p)
+				}
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Data == "" || c.Admin == "" || c.Ops == "" || c.RetentionDays < 1 || c.UpstreamTimeout <= 0 || c.Day == (quota.DayRule{}) ||
+			len(c.Identity) == 0 || c.Gateway != "" && c.Upstream == nil {
+			t.Errorf("%q is read as %+v", text, c)
+		}
+		for _, s := range c.Identity {
+			if s.Headers != nil {
+				if _, err := identity.NewHeaders(*s.Headers); err != nil {
+					t.Errorf("%q: %v", text, err)
+				}
+			}
+		}
+	})
+}
