@@ -58,9 +58,10 @@ func (r reset) dayOf(c *call) (day, error) {
 type findings struct {
 	oldAdmitted, oldRefused         int
 	newAdmitted, newRefused         int
-	lateCharged, lateRefused        int // sent after the reset and charged to the old day, or refused for it
-	early                           int // answered before the reset for the new day
-	crossedToOld, crossedToNew      int // under way at the reset
+	lateCharged, lateRefused        int           // sent after the reset and charged to the old day, or refused for it
+	early                           int           // answered before the reset for the new day
+	crossedToOld, crossedToNew      int           // under way at the reset
+	lastOld                         time.Duration // from the reset to the last answer of the old day; 0 when all came before it
 	refusedBefore                   map[counter]bool
 	reopened, shut                  int // counters used up in the old day whose first call sent after the reset was admitted, or not
 	unreadable                      int // answers that fit neither day
@@ -160,6 +161,7 @@ func (f *findings) enter(c *call, d day, r reset) {
 		f.early++
 	case d == oldDay && !before && !after:
 		f.crossedToOld++
+		f.lastOld = max(f.lastOld, c.ended.Sub(r.at))
 	case d == newDay && !before && !after:
 		f.crossedToNew++
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 )
 
@@ -15,9 +14,9 @@ type dayRun struct {
 	calls    []call
 	arrivals []arrival // those of calls only
 	found    *findings
-	astray   int     // counters whose usage after the reset is not what was sent after it
-	checked  int     // counters looked at for that
-	busy     float64 // share of all processors that the node, the upstream and the clients took, once the load was steady
+	astray   int  // counters whose usage after the reset is not what was sent after it
+	checked  int  // counters looked at for that
+	busy     busy // once the load was steady
 }
 
 const (
@@ -36,7 +35,7 @@ func runDay(ctx context.Context, b *bench, lead, after time.Duration, meanwhile 
 	}
 	defer up.close()
 	r := &dayRun{reset: nextReset(time.Now(), lead)}
-	site, err := newSite(b, settings{upstream: up.address, durability: "disk", starts: r.reset.at, catalog: loadCatalog})
+	site, err := newSite(b, settings{upstream: up.address, durability: b.load.durability, starts: r.reset.at, catalog: loadCatalog})
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +53,11 @@ func runDay(ctx context.Context, b *bench, lead, after time.Duration, meanwhile 
 	warm := up.count()
 	r.began = time.Now()
 	beside := make(chan error, 2)
-	go func() { beside <- r.measureBusy(ctx, n) }()
+	go func() {
+		var err error
+		r.busy, err = measureBusy(ctx, n, r.began.Add(settled), r.reset.at.Add(-settled))
+		beside <- err
+	}()
 	go func() {
 		if meanwhile == nil {
 			beside <- nil
@@ -72,31 +75,6 @@ func runDay(ctx context.Context, b *bench, lead, after time.Duration, meanwhile 
 		return nil, err
 	}
 	return r, n.stop()
-}
-
-// measureBusy measures the processors' load while it is steady.
-func (r *dayRun) measureBusy(ctx context.Context, n *node) error {
-	from, to := r.began.Add(settled), r.reset.at.Add(-settled)
-	if !from.Before(to) {
-		return nil
-	}
-	var used [2]time.Duration
-	for i, at := range []time.Time{from, to} {
-		if err := pause(ctx, time.Until(at)); err != nil {
-			return err
-		}
-		own, err := ownProcessorTime()
-		if err != nil {
-			return err
-		}
-		its, err := n.cpu()
-		if err != nil {
-			return err
-		}
-		used[i] = own + its
-	}
-	r.busy = float64(used[1]-used[0]) / float64(to.Sub(from)) / float64(runtime.NumCPU())
-	return nil
 }
 
 // readUsage compares what the node says of the new day with what was sent in it.

@@ -247,7 +247,7 @@ func (s *siege) account(at time.Time, run int, used map[string]int64) killed {
 		}
 	}
 	s.mu.Unlock()
-	recent := usedBetween(arrivals, at.Add(-recentWindow), at, s.cost)
+	recent := usedSince(arrivals, at.Add(-recentWindow), s.cost)
 	for counter, n := range lost {
 		recent[counter] += n
 	}

@@ -29,7 +29,7 @@ func newAccounting(application, member, cost int64) *accounting {
 type moment struct {
 	used     map[string]int64 // by what the next node says, before anything else was called
 	admitted map[string]int64 // all that reached the upstream until then
-	recent   map[string]int64 // what the last two seconds before the kill used, calls in flight included
+	recent   map[string]int64 // what was used from two seconds before the kill on, calls in flight included
 	inFlight map[string]int64 // calls that were sent, not answered, and did not reach the upstream
 }
 
@@ -80,13 +80,11 @@ func worstMember(losses map[string]loss) (member string, worst loss) {
 // recentWindow is the time before a kill whose use bounds what the kill may forfeit.
 const recentWindow = 2 * time.Second
 
-// usedBetween returns what arrivals after from and not after to were charged, by counter.
-func usedBetween(arrivals []arrival, from, to time.Time, cost int64) map[string]int64 {
-	var recent []arrival
-	for _, a := range arrivals {
-		if a.at.After(from) && !a.at.After(to) {
-			recent = append(recent, a)
-		}
+// usedSince returns what arrivals after an instant were charged, by counter.
+func usedSince(arrivals []arrival, from time.Time, cost int64) map[string]int64 {
+	i := len(arrivals)
+	for i > 0 && arrivals[i-1].at.After(from) {
+		i--
 	}
-	return charged(recent, cost)
+	return charged(arrivals[i:], cost)
 }

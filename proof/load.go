@@ -6,13 +6,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"syscall"
 	"time"
 )
 
 // loadOptions are how hard a node is called while its day ends.
 type loadOptions struct {
-	rate int // calls a second
+	rate       int // calls a second
+	durability string
 }
 
 // The load is the same in every run: most calls are made for members of one application, drawn so that some reach their limit
@@ -141,27 +141,3 @@ func (p picker) next() (application, member string) {
 }
 
 func loadMember(n uint64) string { return "m-" + strconv.FormatUint(n, 10) }
-
-// ownProcessorTime returns the processor time that this process has used.
-func ownProcessorTime() (time.Duration, error) {
-	var u syscall.Rusage
-	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
-}
-
-// processorTime reads a process's processor time from its /proc/pid/stat, from the state on: fields 14 and 15 in proc(5).
-func processorTime(stat []string) (time.Duration, error) {
-	const user, system, ticksPerSecond = 14 - 3, 15 - 3, 100 // the kernel's USER_HZ is 100 wherever Linux runs Go
-	if len(stat) <= system {
-		return 0, fmt.Errorf("/proc/pid/stat has %d fields after the name", len(stat))
-	}
-	var ticks int64
-	for _, field := range []string{stat[user], stat[system]} {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("/proc/pid/stat: %w", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
-}

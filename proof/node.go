@@ -164,15 +164,6 @@ func (n *node) stop() error {
 	return nil
 }
 
-// cpu returns the processor time that the node has used.
-func (n *node) cpu() (time.Duration, error) {
-	stat, err := n.stat()
-	if err != nil {
-		return 0, err
-	}
-	return processorTime(stat)
-}
-
 // frozen reports whether the node is stopped, as by SIGSTOP.
 func (n *node) frozen() (bool, error) {
 	stat, err := n.stat()

@@ -19,7 +19,7 @@ type upstream struct {
 	open    atomic.Int64 // connections
 
 	mu       sync.Mutex
-	arrivals []arrival // guarded by mu: in order
+	arrivals []arrival // guarded by mu: in order of time
 }
 
 // arrival is a call that reached the upstream, with what the gateway says of it.
@@ -65,9 +65,9 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		application: r.Header.Get("X-Perdiem-Application"),
 		member:      r.Header.Get("X-Perdiem-Member"),
 		endpoint:    r.Header.Get("X-Perdiem-Endpoint"),
-		at:          time.Now(),
 	}
 	u.mu.Lock()
+	a.at = time.Now()
 	u.arrivals = append(u.arrivals, a)
 	u.mu.Unlock()
 	if latency := time.Duration(u.latency.Load()); latency > 0 && pause(r.Context(), latency) != nil {

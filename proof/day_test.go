@@ -1,0 +1,128 @@
+package main
+
+import (
+	"maps"
+	"testing"
+	"time"
+)
+
+var theReset = reset{at: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+
+// around returns a call that was sent and answered so many milliseconds after the reset, by an answer of a day.
+func around(sent, ended int, d day, status int, refusedBy, member string) call {
+	ms := func(n int) time.Time { return theReset.at.Add(time.Duration(n) * time.Millisecond) }
+	end := theReset.at
+	if d == newDay {
+		end = end.Add(24 * time.Hour)
+	}
+	k := call{application: "acme", member: member, sent: ms(sent), ended: ms(ended)}
+	left := end.Sub(k.sent)
+	if left < 0 {
+		left = 0
+	}
+	k.answer = answer{status: status, refusedBy: refusedBy, resetsIn: int64((left + time.Second - 1) / time.Second), left: allowance{application: 7}}
+	if status == 429 {
+		k.answer.resetsAt = end
+	}
+	return k
+}
+
+func TestNextReset(t *testing.T) {
+	now := time.Date(2026, 11, 23, 23, 59, 50, 1, time.UTC)
+	for d, want := range map[time.Duration]time.Time{
+		12 * time.Second:       time.Date(2026, 11, 24, 0, 0, 3, 0, time.UTC),
+		12*time.Second - 1:     time.Date(2026, 11, 24, 0, 0, 2, 0, time.UTC),
+		500 * time.Millisecond: time.Date(2026, 11, 23, 23, 59, 51, 0, time.UTC),
+	} {
+		if got := nextReset(now, d).at; !got.Equal(want) {
+			t.Errorf("%v after %v: %v, want %v", d, now, got, want)
+		}
+	}
+}
+
+func TestDayOf(t *testing.T) {
+	tooEarly := around(-3000, -2999, oldDay, 200, "", "")
+	tooEarly.answer.resetsIn = 5
+	silent := around(-3000, -2999, oldDay, 200, "", "")
+	silent.answer.resetsIn = -1
+	torn := around(-10, 10, newDay, 429, "application", "")
+	torn.answer.resetsAt = theReset.at
+	for _, c := range []struct {
+		name  string
+		call  call
+		want  day
+		wrong bool
+	}{
+		{name: "before", call: around(-5000, -4999, oldDay, 200, "", ""), want: oldDay},
+		{name: "long before", call: around(-11999, -11998, oldDay, 429, "member", "a"), want: oldDay},
+		{name: "over the reset, old", call: around(-1, 1, oldDay, 200, "", ""), want: oldDay},
+		{name: "over the reset, new", call: around(-1, 1, newDay, 200, "", ""), want: newDay},
+		{name: "after", call: around(1, 2, newDay, 429, "member", "a"), want: newDay},
+		{name: "after, but old", call: around(1, 2, oldDay, 200, "", ""), want: oldDay},
+		{name: "an error of the node", call: around(1, 2, newDay, 503, "", ""), want: unknownDay},
+		{name: "another reset", call: tooEarly, wrong: true},
+		{name: "no reset told", call: silent, wrong: true},
+		{name: "header and body of two days", call: torn, wrong: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, err := theReset.dayOf(&c.call); got != c.want || (err != nil) != c.wrong {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestExamine(t *testing.T) {
+	calls := []call{
+		around(-9000, -8999, oldDay, 200, "", "a"),
+		around(-8000, -7999, oldDay, 429, "member", "a"),
+		around(-7000, -6999, oldDay, 429, "member", "b"),
+		around(-3, 4, oldDay, 200, "", "c"), // under way at the reset
+		around(-2, 5, newDay, 200, "", "c"), // the same
+		around(-2, -1, newDay, 200, "", "d"),
+		around(1, 2, oldDay, 200, "", "d"),
+		around(1, 2, oldDay, 429, "application", "d"),
+		around(3, 4, newDay, 200, "", "a"),
+		around(4, 5, newDay, 429, "member", "a"),
+		around(4, 5, newDay, 429, "member", "b"),
+		around(5, 6, newDay, 503, "", "b"),
+	}
+	f := examine(calls, theReset)
+	got := map[string]int{
+		"old admitted": f.oldAdmitted, "old refused": f.oldRefused, "new admitted": f.newAdmitted, "new refused": f.newRefused,
+		"late charged": f.lateCharged, "late refused": f.lateRefused, "early": f.early, "to old": f.crossedToOld, "to new": f.crossedToNew,
+		"reopened": f.reopened, "shut": f.shut, "unreadable": f.unreadable,
+	}
+	want := map[string]int{
+		"old admitted": 3, "old refused": 3, "new admitted": 3, "new refused": 2,
+		"late charged": 1, "late refused": 1, "early": 1, "to old": 1, "to new": 1,
+		// The application's first call after the reset was admitted, and so was a's; b's was not.
+		"reopened": 2, "shut": 1, "unreadable": 0,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	if f.lastOld != 4*time.Millisecond {
+		t.Errorf("the last answer of the old day came %v after the reset", f.lastOld)
+	}
+	used := map[counter]int64{{"acme", ""}: 3, {"acme", "a"}: 1, {"acme", "c"}: 1, {"acme", "d"}: 1}
+	if !maps.Equal(f.newUsed, used) {
+		t.Errorf("used in the new day: %v, want %v", f.newUsed, used)
+	}
+}
+
+func TestAdrift(t *testing.T) {
+	f := &findings{leastLeft: map[string]int64{spentApplication: 150}, oldUsed: map[counter]int64{{spentApplication, ""}: 50}}
+	if got := f.adrift(); got != 0 {
+		t.Errorf("50 admitted and 150 of 200 left: off by %d", got)
+	}
+	f.oldUsed[counter{spentApplication, ""}] = 52
+	if got := f.adrift(); got != 2 {
+		t.Errorf("52 admitted and 150 of 200 left: off by %d", got)
+	}
+	f.oldUsed[counter{spentApplication, ""}] = 48
+	f.crossedToNew = 1 // counted in the old day, and taken back
+	if got := f.adrift(); got != 1 {
+		t.Errorf("48 admitted, one taken back, and 150 of 200 left: off by %d", got)
+	}
+}
