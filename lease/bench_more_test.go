@@ -28,8 +28,7 @@ func BenchmarkTake(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			calls := benchCalls(quota.Limits{Application: plenty, Member: plenty})[:rememberedMembers]
 			book := openBench(b, newModelLedger())
-			close(book.sweeper.quit) // nothing is returned, so that memory alone is measured
-			<-book.sweeper.stopped
+			book.sweeper.halt() // nothing is returned, so that memory alone is measured
 			e := book.current.Load()
 			for i := range calls {
 				app := e.application(name{calls[i].Application, calls[i].Endpoint})
@@ -54,7 +53,6 @@ func BenchmarkTake(b *testing.B) {
 			})
 			b.StopTimer()
 			b.ReportMetric(float64(book.Stats().Asks-before)/float64(b.N), "borrows/op")
-			book.sweeper.quit = make(chan struct{}) // for Close
 		})
 	}
 }

@@ -79,8 +79,7 @@ func (b *Book) stock(calls []Call, n int64) {
 func BenchmarkTakeWarm(b *testing.B) {
 	calls := benchCalls(quota.Limits{Application: 1 << 40, Member: 1 << 40})
 	book := openBench(b, newModelLedger())
-	close(book.sweeper.quit) // the sweep would return what was not borrowed by the block policy
-	<-book.sweeper.stopped
+	book.sweeper.halt() // it would return what was not borrowed by the block policy
 	book.stock(calls, 1<<20)
 	before := book.Stats().Asks
 	var seed atomic.Uint64
@@ -98,5 +97,4 @@ func BenchmarkTakeWarm(b *testing.B) {
 	})
 	b.StopTimer()
 	b.ReportMetric(float64(book.Stats().Asks-before)/float64(b.N), "borrows/op")
-	book.sweeper.quit = make(chan struct{})
 }

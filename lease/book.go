@@ -40,8 +40,6 @@ type Options struct {
 	AdmitWhenDown bool
 	// Wait is how long a call may wait for the ledger: 5 s unless told.
 	Wait time.Duration
-	// Closed is called once for each day that is over, when all its leases have gone back.
-	Closed func(quota.Day)
 	Now    func() time.Time // time.Now unless told
 	Logger *slog.Logger     // slog.Default() unless told
 }
@@ -51,7 +49,6 @@ type Book struct {
 	ledger  Ledger
 	rule    quota.DayRule
 	wait    time.Duration
-	closed  func(quota.Day)
 	now     func() time.Time
 	started time.Time
 	secret  [16]byte
@@ -81,11 +78,8 @@ func Open(o Options) (*Book, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Closed == nil {
-		o.Closed = func(quota.Day) {}
-	}
 	b := &Book{
-		ledger: o.Ledger, rule: o.Rule, wait: o.Wait, closed: o.Closed, now: o.Now, started: o.Now(), secret: o.Ledger.HashKey(),
+		ledger: o.Ledger, rule: o.Rule, wait: o.Wait, now: o.Now, started: o.Now(), secret: o.Ledger.HashKey(),
 	}
 	b.waiters.New = func() any {
 		return &waiter{done: make(chan struct{}, 1)}

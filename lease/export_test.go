@@ -7,13 +7,9 @@ func (b *Book) Kill() {
 	if b.stopping.Swap(true) {
 		return
 	}
-	close(b.sweeper.quit)
-	<-b.sweeper.stopped
+	b.sweeper.halt()
 	b.lane.stop()
 }
-
-// BlockCap is the most calls that are borrowed beyond those that wait.
-var BlockCap = blockCap
 
 // Returned is the time after which a day that is over holds no lease any more.
 const Returned = returnOver + time.Second

@@ -43,6 +43,7 @@ type sweeper struct {
 	returned atomic.Int64
 	accounts atomic.Int64
 	jumpedAt atomic.Pointer[time.Time]
+	halting  sync.Once
 	quit     chan struct{}
 	stopped  chan struct{}
 
@@ -335,13 +336,17 @@ func (s *sweeper) close(e *epoch) {
 		}
 	}
 	b.mu.Unlock()
-	b.closed(e.day)
+}
+
+// halt ends the loop, and returns when it has ended.
+func (s *sweeper) halt() {
+	s.halting.Do(func() { close(s.quit) })
+	<-s.stopped
 }
 
 // stop ends the loop and returns all leases of all days.
 func (s *sweeper) stop(ctx context.Context) error {
-	close(s.quit)
-	<-s.stopped
+	s.halt()
 	b := s.book
 	b.mu.Lock()
 	epochs := append([]*epoch{b.current.Load()}, b.over...)
