@@ -39,7 +39,7 @@ type Options struct {
 	// left. They are charged when the ledger is back. Otherwise such calls are answered with an error.
 	AdmitWhenDown bool
 	// Wait is how long a call may wait for the ledger: 5 s unless told.
-	Wait time.Duration
+	Wait   time.Duration
 	Now    func() time.Time // time.Now unless told
 	Logger *slog.Logger     // slog.Default() unless told
 }
