@@ -2,7 +2,6 @@ package embedledger
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -68,9 +67,8 @@ func (b *batch) apply(db *pebble.DB, w *pebble.Batch, change func(index int, r *
 			return err
 		}
 		if found {
-			err := decodeRecord(it.Value(), &r)
-			if err != nil {
-				return fmt.Errorf("counter %x: %w", item.key, err)
+			if err := decodeRecord(it.Value(), &r); err != nil {
+				return err
 			}
 		} else {
 			r = lease.Record{}

@@ -78,8 +78,11 @@ func (l *Ledger) readError(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	if pebble.IsCorruptionError(err) || errors.Is(err, errValue) {
+	if err = damaged(err); isDamage(err) {
 		l.disk.fail(err)
+	}
+	if err := l.answers(); err != nil {
+		return err // whatever went wrong came of it
 	}
 	return fault.Wrap(fault.Unavailable, err, "The ledger cannot be read.")
 }

@@ -37,23 +37,35 @@ type chunkReader struct {
 	r      io.Reader
 	log    uint32 // the log's number; chunks of another number are an earlier log's
 	block  []byte // what is left of the current block
+	lost   bool   // whether the reader looks for the next chunk
 	buffer [blockSize]byte
+	size   int // of the current block, in buffer
 }
 
-// errBroken says that what follows in the block is no chunk.
-var errBroken = errors.New("broken")
+var (
+	errTrailer = errors.New("the log was closed here")
+	errBroken  = errors.New("what follows is no chunk")
+)
 
-// next returns the next chunk. After errBroken it goes on with the next block. At the end of the file it returns io.EOF.
+// next returns the next chunk. Where there is none it returns errTrailer or errBroken, and the chunk that comes later when
+// it is called again. At the end of the file it returns io.EOF.
 func (c *chunkReader) next() (chunk, error) {
 	for {
-		if !isZero(c.block) || len(c.block) >= chunkHeaderLen[2] {
+		for len(c.block) >= chunkHeaderLen[2] || !isZero(c.block) {
 			got, size, ok := parseChunk(c.block, c.log)
-			if !ok {
-				c.block = nil
+			if ok {
+				c.block, c.lost = c.block[size:], false
+				return got, nil
+			}
+			trailer := isTrailer(c.block, c.log)
+			c.block = c.block[1:]
+			if !c.lost {
+				c.lost = true
+				if trailer {
+					return chunk{}, errTrailer
+				}
 				return chunk{}, errBroken
 			}
-			c.block = c.block[size:]
-			return got, nil
 		}
 		n, err := io.ReadFull(c.r, c.buffer[:])
 		if n == 0 {
@@ -62,9 +74,12 @@ func (c *chunkReader) next() (chunk, error) {
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return chunk{}, err
 		}
-		c.block = c.buffer[:n]
+		c.block, c.size = c.buffer[:n], n
 	}
 }
+
+// at returns what was left of the block when next returned errBroken.
+func (c *chunkReader) at() []byte { return c.buffer[c.size-len(c.block)-1 : c.size] }
 
 // parseChunk reads the chunk with which b begins.
 func parseChunk(b []byte, log uint32) (c chunk, size int, ok bool) {
@@ -80,11 +95,22 @@ func parseChunk(b []byte, log uint32) (c chunk, size int, ok bool) {
 	if size > len(b) || kind/4 > 0 && binary.LittleEndian.Uint32(b[7:]) != log {
 		return chunk{}, 0, false
 	}
-	sum := bits.RotateLeft32(crc32.Checksum(b[6:size], castagnoli), 17) + 0xa282ead8
-	if sum != binary.LittleEndian.Uint32(b) {
+	if !checksumFits(b[:size]) {
 		return chunk{}, 0, false
 	}
 	return chunk{part: kind % 4, data: b[header:size]}, size, true
+}
+
+// checksumFits compares a chunk's checksum, which does not cover the length, with the rest of it.
+func checksumFits(b []byte) bool {
+	sum := bits.RotateLeft32(crc32.Checksum(b[6:], castagnoli), 17) + 0xa282ead8
+	return sum == binary.LittleEndian.Uint32(b)
+}
+
+// isTrailer reports whether b begins with what ends a log that was closed: the header of an empty chunk of the next log.
+func isTrailer(b []byte, log uint32) bool {
+	const kind = 5
+	return len(b) >= chunkHeaderLen[1] && isZero(b[:6]) && b[6] == kind && binary.LittleEndian.Uint32(b[7:]) == log+1
 }
 
 func isZero(b []byte) bool {

@@ -3,7 +3,6 @@ package embedledger
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"math"
 	"time"
 
@@ -115,7 +114,7 @@ func appendDay(value []byte, d quota.Day) []byte {
 
 // decodeDay reads what appendDay wrote.
 func decodeDay(value []byte) (quota.Day, error) {
-	malformed := errors.New("its last day is malformed")
+	malformed := &damage{how: "its last day is malformed"}
 	date, n := binary.Varint(value)
 	if n <= 0 || int64(quota.Date(date)) != date {
 		return quota.Day{}, malformed

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,19 +20,17 @@ const patience = 100 * time.Millisecond
 // disk is the file system as Pebble sees it. It is there because Pebble, told of an error while it writes, ends the
 // process or stops answering; and because durability "process" is a matter of files.
 //
-//   - A write that finds no room (or no free file descriptor) waits until there is some. Meanwhile short is set, and
-//     the ledger refuses instead of queueing up behind it.
+//   - A write that finds no room (or no free file descriptor) waits until there is some, once the ledger is open. Meanwhile
+//     short is set, and the ledger refuses instead of queueing up behind it.
 //   - Any other error of a write freezes the files: failure is set first, then nothing reaches the disk any more and Pebble is
 //     told that all is well. The ledger looks at failure before it answers, so nobody is told so. What is on
 //     the disk is what a crash at that moment would have left, and opens again.
 //   - With durability "process" files are written but not synced: what was written survives the process
 //     as it is.
-//
-// Until live is set, while the ledger is being opened, errors are returned as they are.
 type disk struct {
 	vfs.FS
 	sync    bool
-	live    atomic.Bool
+	patient atomic.Bool           // set once the ledger is open
 	short   atomic.Int32          // writes that wait for room
 	failure atomic.Pointer[error] // why the files are frozen; nil: they are not
 	onFail  func(error)           // called once, when they are
@@ -61,9 +60,9 @@ func (d *disk) failed() error {
 	return nil
 }
 
-// try does something that changes files, until there is room for it. It reports whether it was done: false, and no
-// error, when the files are frozen.
-func (d *disk) try(what string, do func() error) (done bool, err error) {
+// try does something that changes files, until there is room for it. It reports whether it was done: if not, the files
+// are frozen.
+func (d *disk) try(what string, do func() error) (done bool) {
 	waiting := false
 	defer func() {
 		if waiting {
@@ -74,12 +73,10 @@ func (d *disk) try(what string, do func() error) (done bool, err error) {
 		err := do()
 		switch {
 		case err == nil:
-			return true, nil
-		case !d.live.Load():
-			return false, err
-		case !isShortage(err):
+			return true
+		case !isShortage(err) || !d.patient.Load():
 			d.fail(fmt.Errorf("%s: %w", what, err))
-			return false, nil
+			return false
 		}
 		if !waiting {
 			waiting = true
@@ -91,7 +88,7 @@ func (d *disk) try(what string, do func() error) (done bool, err error) {
 		case <-time.After(patience):
 		}
 	}
-	return false, nil
+	return false
 }
 
 // isShortage reports whether an error goes away when something else is removed or closed.
@@ -105,39 +102,42 @@ func isShortage(err error) bool {
 }
 
 // open makes a file by what do opens; when the files are frozen, one that forgets what is written to it.
-func (d *disk) open(what, name string, do func() (vfs.File, error)) (vfs.File, error) {
+func (d *disk) open(what, name string, do func() (vfs.File, error)) vfs.File {
 	var f vfs.File
-	done, err := d.try(what+" "+name, func() (err error) {
+	if d.try(what+" "+name, func() (err error) {
 		f, err = do()
 		return err
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case !done:
-		return nowhere{name: d.PathBase(name)}, nil
+	}) {
+		return &diskFile{File: f, disk: d, name: name}
 	}
-	return &diskFile{File: f, disk: d, name: name}, nil
+	return nowhere{name: d.PathBase(name)}
 }
 
-// Create implements [vfs.FS].
+// Create implements [vfs.FS]. A manifest is made known to its folder at once: Pebble does so only together with the
+// marker that points to it, and a loss of power could leave the marker alone.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.open("create", name, func() (vfs.File, error) { return d.FS.Create(name, c) })
+	f := d.open("create", name, func() (vfs.File, error) { return d.FS.Create(name, c) })
+	if strings.HasPrefix(d.PathBase(name), "MANIFEST-") {
+		folder, _ := d.OpenDir(d.PathDir(name))
+		_ = folder.Sync() // errors freeze the files
+		_ = folder.Close()
+	}
+	return f, nil
 }
 
 // OpenReadWrite implements [vfs.FS].
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, c, o...) })
+	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, c, o...) }), nil
 }
 
 // ReuseForWrite implements [vfs.FS].
 func (d *disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.open("create", newname, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldname, newname, c) })
+	return d.open("create", newname, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldname, newname, c) }), nil
 }
 
 // OpenDir implements [vfs.FS].
 func (d *disk) OpenDir(name string) (vfs.File, error) {
-	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenDir(name) })
+	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenDir(name) }), nil
 }
 
 // Open implements [vfs.FS]. On frozen files, a failure is slow, so that Pebble does not spin on it.
@@ -156,20 +156,20 @@ func (d *disk) Open(name string, o ...vfs.OpenOption) (f vfs.File, err error) {
 
 // Link implements [vfs.FS].
 func (d *disk) Link(oldname, newname string) error {
-	_, err := d.try("link "+newname, func() error { return d.FS.Link(oldname, newname) })
-	return err
+	d.try("link "+newname, func() error { return d.FS.Link(oldname, newname) })
+	return nil
 }
 
 // Rename implements [vfs.FS].
 func (d *disk) Rename(oldname, newname string) error {
-	_, err := d.try("rename "+oldname, func() error { return d.FS.Rename(oldname, newname) })
-	return err
+	d.try("rename "+oldname, func() error { return d.FS.Rename(oldname, newname) })
+	return nil
 }
 
 // MkdirAll implements [vfs.FS].
 func (d *disk) MkdirAll(name string, perm os.FileMode) error {
-	_, err := d.try("make folder "+name, func() error { return d.FS.MkdirAll(name, perm) })
-	return err
+	d.try("make folder "+name, func() error { return d.FS.MkdirAll(name, perm) })
+	return nil
 }
 
 // Remove implements [vfs.FS]. A file that cannot be removed is Pebble's to try again.
@@ -201,38 +201,29 @@ type diskFile struct {
 // Write writes all of p, waiting for room where there is none.
 func (f *diskFile) Write(p []byte) (int, error) {
 	written := 0
-	done, err := f.disk.try("write "+f.name, func() error {
+	f.disk.try("write "+f.name, func() error {
 		n, err := f.File.Write(p[written:])
 		written += n
 		return err
 	})
-	if !done && err == nil {
-		return len(p), nil
-	}
-	return written, err
+	return len(p), nil
 }
 
 // WriteAt writes all of p, waiting for room where there is none.
 func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
 	written := 0
-	done, err := f.disk.try("write "+f.name, func() error {
+	f.disk.try("write "+f.name, func() error {
 		n, err := f.File.WriteAt(p[written:], offset+int64(written))
 		written += n
 		return err
 	})
-	if !done && err == nil {
-		return len(p), nil
-	}
-	return written, err
+	return len(p), nil
 }
 
-// Preallocate reserves room. Where there is none, the writes that need it wait.
+// Preallocate reserves room. Where that fails, the writes that need it will tell.
 func (f *diskFile) Preallocate(offset, length int64) error {
-	if f.disk.failed() != nil {
-		return nil
-	}
-	if err := f.File.Preallocate(offset, length); err != nil && !isShortage(err) {
-		return err
+	if f.disk.failed() == nil {
+		_ = f.File.Preallocate(offset, length)
 	}
 	return nil
 }
@@ -254,25 +245,20 @@ func (f *diskFile) SyncTo(length int64) (full bool, err error) {
 }
 
 func (f *diskFile) syncBy(do func() error) error {
-	if !f.disk.sync || f.disk.failed() != nil {
-		return nil
+	if f.disk.sync && f.disk.failed() == nil {
+		if err := do(); err != nil {
+			f.disk.fail(fmt.Errorf("sync %s: %w", f.name, err))
+		}
 	}
-	err := do()
-	if err != nil && f.disk.live.Load() {
-		f.disk.fail(fmt.Errorf("sync %s: %w", f.name, err))
-		return nil
-	}
-	return err
+	return nil
 }
 
 // Close closes the file. An error means that something written earlier may be lost.
 func (f *diskFile) Close() error {
-	err := f.File.Close()
-	if err != nil && f.disk.live.Load() {
+	if err := f.File.Close(); err != nil {
 		f.disk.fail(fmt.Errorf("close %s: %w", f.name, err))
-		return nil
 	}
-	return err
+	return nil
 }
 
 // nowhere is a file made after the files were frozen.

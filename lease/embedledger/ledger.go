@@ -151,13 +151,21 @@ func (l *Ledger) load(o *pebble.Options) error {
 	l.last = last
 	l.durable.raise(last)
 	if l.db, err = pebble.Open(l.dir, o); err != nil {
+		err = &damage{how: oneLine(err)}
+	} else {
+		err = v.tables(l.db, o)
+	}
+	if failed := l.disk.failed(); failed != nil && (err == nil || !isDamage(failed)) {
+		return failed // what else went wrong came of it
+	}
+	if err != nil {
 		return err
 	}
-	if err := v.tables(l.db, o); err != nil {
-		return err
+	if err := l.meta.load(l.db); err != nil {
+		return l.readError(err)
 	}
-	l.disk.live.Store(true)
-	return errors.Join(l.meta.load(l.db), l.disk.failed())
+	l.disk.patient.Store(true)
+	return l.disk.failed()
 }
 
 // lockError explains why a folder could not be locked.
@@ -170,7 +178,7 @@ func lockError(dir string, err error) error {
 
 // openError explains why a ledger could not be opened, and how to go on.
 func (l *Ledger) openError(err error) error {
-	if _, ok := errors.AsType[*damage](err); ok || pebble.IsCorruptionError(err) {
+	if isDamage(err) {
 		return fmt.Errorf("the ledger in %s: %w; restore the folder from a backup, or move it away, which lets today's counts begin at zero", l.dir, err)
 	}
 	return fmt.Errorf("the ledger in %s cannot be opened: %w", l.dir, err)

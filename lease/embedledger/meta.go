@@ -43,7 +43,7 @@ func (m *meta) load(db *pebble.DB) error {
 		return m.create(db)
 	}
 	if v, n := binary.Uvarint(format); n != len(format) || v == 0 {
-		return errors.New("its format's version is malformed")
+		return &damage{how: "the version of its format is malformed"}
 	} else if v > formatVersion {
 		return fmt.Errorf("it was written by a newer perdiem (its format is %d, this program knows %d): run that version or a later one", v, formatVersion)
 	}
@@ -56,7 +56,7 @@ func (m *meta) load(db *pebble.DB) error {
 			return err
 		}
 		if len(value) != len(part.to) {
-			return fmt.Errorf("its %s is missing or malformed", part.key[1:])
+			return &damage{how: fmt.Sprintf("its %s is missing or malformed", part.key[1:])}
 		}
 		copy(part.to, value)
 	}
@@ -68,7 +68,7 @@ func (m *meta) load(db *pebble.DB) error {
 	if dropped != nil {
 		date, n := binary.Varint(dropped)
 		if n != len(dropped) || int64(quota.Date(date)) != date {
-			return errors.New("the date of its first day is malformed")
+			return &damage{how: "the date of its first day is malformed"}
 		}
 		m.dropped = quota.Date(date)
 	}
@@ -87,7 +87,7 @@ func (m *meta) create(db *pebble.DB) error {
 		return err
 	}
 	if !empty {
-		return errors.New("its format's version is missing")
+		return &damage{how: "the version of its format is missing"}
 	}
 	m.dropped = math.MinInt32
 	rand.Read(m.id[:])

@@ -37,7 +37,7 @@ func (l *Ledger) read(date quota.Date, application string) (records []lease.Reco
 	for it.First(); it.Valid(); it.Next() {
 		_, counter, err := decodeCounter(it.Key())
 		if err != nil {
-			return nil, errors.Join(errValue, err)
+			return nil, &damage{how: err.Error()}
 		}
 		var r lease.Record
 		if err := decodeRecord(it.Value(), &r); err != nil {

@@ -2,7 +2,6 @@ package embedledger
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"github.com/perdiem/perdiem/lease"
 )
@@ -13,7 +12,7 @@ import (
 // maxCalls is more than a counter can reach, and what it stops at: no sum of calls overflows.
 const maxCalls = 1 << 61
 
-var errValue = errors.New("a counter's value is malformed")
+var errValue = &damage{how: "a counter's value is malformed"}
 
 // appendRecord appends the value of a counter; its endpoint is in the key.
 func appendRecord(value []byte, r *lease.Record) []byte {

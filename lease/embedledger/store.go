@@ -3,6 +3,7 @@ package embedledger
 import (
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -36,8 +37,10 @@ func storeOptions(d *disk, lock *pebble.Lock, logger *slog.Logger) *pebble.Optio
 		o.Levels[i].IndexBlockSize = 64 << 10
 	}
 	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { d.fail(err) },
-		DataCorruption:  func(info pebble.DataCorruptionInfo) { d.fail(fmt.Errorf("%s is damaged: %w", info.Path, info.Details)) },
+		BackgroundError: func(err error) { d.fail(damaged(err)) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			d.fail(&damage{filepath.Base(info.Path), oneLine(info.Details)})
+		},
 	}
 	o.EnsureDefaults()
 	return o

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,11 +24,21 @@ import (
 
 // damage says which file is damaged, and how.
 type damage struct {
-	file string // its name in the ledger's folder
+	file string // its name in the ledger's folder; empty: some of them do not fit together
 	how  string
 }
 
-func (d *damage) Error() string { return fmt.Sprintf("file %s is damaged: %s", d.file, d.how) }
+func (d *damage) Error() string {
+	if d.file == "" {
+		return "its files do not fit together: " + d.how
+	}
+	return fmt.Sprintf("file %s is damaged: %s", d.file, d.how)
+}
+
+func isDamage(err error) bool {
+	_, ok := errors.AsType[*damage](err)
+	return ok
+}
 
 // verifier looks at the files of a folder in which Pebble is not open.
 type verifier struct {
@@ -86,45 +97,40 @@ func (v verifier) manifest(name string) (firstLog uint64, err error) {
 	if err != nil {
 		return 0, &damage{name, err.Error()}
 	}
-	records := 0
 	r := chunkReader{r: bytes.NewReader(data)}
-	end := 0 // of the last whole chunk
+	empty, broken := true, false
 	for {
 		c, err := r.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			if !cutShort(data[end:]) {
-				return 0, &damage{name, fmt.Sprintf("what follows byte %d is not what was written", end)}
+		switch {
+		case errors.Is(err, io.EOF) && empty:
+			return 0, &damage{name, "it is empty"}
+		case errors.Is(err, io.EOF):
+			return firstLog, nil
+		case err != nil:
+			if broken = true; !cutShort(r.at()) {
+				return 0, &damage{name, "its end is not what was written"}
 			}
-			break
-		}
-		end += chunkHeaderLen[0] + len(c.data)
-		if pad := blockSize - end%blockSize; pad < chunkHeaderLen[0] {
-			end += pad
+			continue
+		case broken:
+			return 0, &damage{name, "a part of it is not what was written"}
 		}
 		if c.part == chunkFull || c.part == chunkFirst {
-			records++
+			empty = false
 			if n := firstLogOf(c.data); n != 0 {
 				firstLog = n
 			}
 		}
 	}
-	if records == 0 {
-		return 0, &damage{name, "it is empty"}
-	}
-	return firstLog, nil
 }
 
-// cutShort reports whether the end of a manifest is what a loss of power leaves of a write: zeros, or less of a chunk than
-// its header says.
+// cutShort reports whether what is left of a block of the manifest is what a loss of power leaves of a write: zeros, or less
+// of a chunk than its header says.
 func cutShort(rest []byte) bool {
-	rest = rest[:min(len(rest), blockSize)]
 	if isZero(rest) || len(rest) < chunkHeaderLen[0] {
 		return true
 	}
-	return chunkHeaderLen[0]+int(binary.LittleEndian.Uint16(rest[4:])) > len(rest)
+	short := chunkHeaderLen[0]+int(binary.LittleEndian.Uint16(rest[4:])) > len(rest)
+	return short && !checksumFits(rest) // where it fits, the length is what is wrong
 }
 
 // firstLogOf returns what an entry of the manifest says of the oldest log needed: if anything, right after the name of
@@ -156,26 +162,23 @@ func (v verifier) logs(names []string, first uint64) (last uint64, err error) {
 	}
 	var logs []log
 	for _, name := range names {
-		if digits, ok := strings.CutSuffix(name, ".log"); ok {
-			if n, err := strconv.ParseUint(digits, 10, 64); err == nil && n >= first {
-				logs = append(logs, log{n, name})
-			}
+		digits, isLog := strings.CutSuffix(name, ".log")
+		if n, err := strconv.ParseUint(digits, 10, 64); isLog && err == nil && n >= first {
+			logs = append(logs, log{n, name})
 		}
 	}
 	slices.SortFunc(logs, func(a, b log) int { return cmp.Compare(a.number, b.number) })
-	if first != 0 && (len(logs) == 0 || logs[0].number != first) {
-		return 0, &damage{fmt.Sprintf("%06d.log", first), "it is missing"}
-	}
-	for _, l := range logs {
-		if last, err = v.log(l.name, l.number, last); err != nil {
+	for i, l := range logs {
+		if last, err = v.log(l.name, l.number, last, i < len(logs)-1); err != nil {
 			return 0, err
 		}
 	}
 	return last, nil
 }
 
-// log looks at one log, whose changes follow the one with number last; 0: not known.
-func (v verifier) log(name string, number, last uint64) (uint64, error) {
+// log looks at one log, whose changes follow the one with number last; 0: not known. A log that was closed has a trailer;
+// the end of the newest may have been cut short.
+func (v verifier) log(name string, number, last uint64, closed bool) (uint64, error) {
 	f, err := v.fs.Open(v.fs.PathJoin(v.dir, name))
 	if err != nil {
 		return 0, err
@@ -187,30 +190,35 @@ func (v verifier) log(name string, number, last uint64) (uint64, error) {
 	for {
 		c, err := r.next()
 		switch {
+		case errors.Is(err, errTrailer) && closed:
+			return last, nil
+		case closed && err != nil:
+			return 0, &damage{name, fmt.Sprintf("what follows change %d cannot be read", last)}
 		case errors.Is(err, io.EOF):
 			return last, nil
-		case errors.Is(err, errBroken):
+		case errors.Is(err, errTrailer), errors.Is(err, errBroken):
 			broken = true
 			continue
 		case err != nil:
 			return 0, &damage{name, err.Error()}
 		}
-		if first := c.part == chunkFull || c.part == chunkFirst; first {
+		if c.part == chunkFull || c.part == chunkFirst {
 			s, stamped = stampOf(c.data)
 			begun = true
 		} else if !begun {
 			broken = true // a part without the one before it
 		}
-		if stamped && broken && s.durable > last {
-			return 0, &damage{name, fmt.Sprintf("change %d is missing or unreadable, although change %d was made when it was durable", last+1, s.number)}
+		switch {
+		case !stamped:
+		case broken && s.durable > last:
+			return 0, &damage{name, fmt.Sprintf("change %d cannot be read, although change %d was made when it was durable", last+1, s.number)}
+		case broken || c.part == chunkFirst || c.part == chunkMiddle:
+		case last != 0 && s.number != last+1:
+			return 0, &damage{how: fmt.Sprintf("change %d follows change %d in %s", s.number, last, name)}
+		default:
+			last = s.number
 		}
 		if c.part == chunkFull || c.part == chunkLast {
-			if stamped && !broken {
-				if last != 0 && s.number != last+1 {
-					return 0, &damage{name, fmt.Sprintf("change %d follows change %d", s.number, last)}
-				}
-				last = s.number
-			}
 			stamped, begun = false, false
 		}
 	}
@@ -235,7 +243,7 @@ func (v verifier) tables(db *pebble.DB, o *pebble.Options) error {
 		for _, t := range level {
 			name := fmt.Sprintf("%06d.sst", t.BackingSSTNum)
 			if err := v.table(name, o); err != nil && !errors.Is(err, fs.ErrNotExist) { // else it was compacted meanwhile
-				return &damage{name, firstLine(err)}
+				return &damage{name, oneLine(err)}
 			}
 		}
 	}
@@ -258,8 +266,19 @@ func (v verifier) table(name string, o *pebble.Options) error {
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }
 
-// firstLine returns an error's first line: Pebble's errors of damaged data go on for several.
-func firstLine(err error) string {
+// damaged returns an error that says what is damaged, where Pebble's says so; else err itself.
+func damaged(err error) error {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return &damage{filepath.Base(info.Path), oneLine(info.Details)}
+	}
+	if pebble.IsCorruptionError(err) {
+		return &damage{how: oneLine(err)}
+	}
+	return err
+}
+
+// oneLine returns what an error of Pebble says, without the lines that it says again.
+func oneLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+	return strings.TrimPrefix(line, "pebble: ")
 }

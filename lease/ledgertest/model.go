@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,20 @@ func (m Model) Return(date quota.Date, returns []lease.Return) {
 			m.set(date, back.Counter, r)
 		}
 	}
+}
+
+// Drop forgets the days before a date.
+func (m Model) Drop(before quota.Date) {
+	maps.DeleteFunc(m, func(date quota.Date, _ map[lease.Counter]lease.Record) bool { return date < before })
+}
+
+// Clone returns a copy.
+func (m Model) Clone() Model {
+	c := maps.Clone(m)
+	for date := range c {
+		c[date] = maps.Clone(c[date])
+	}
+	return c
 }
 
 func (m Model) set(date quota.Date, c lease.Counter, r lease.Record) {

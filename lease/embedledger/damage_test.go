@@ -1,0 +1,182 @@
+package embedledger_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/perdiem/perdiem/lease/embedledger"
+)
+
+// TestDamage turns a bit in each file of a ledger, at many places. The ledger must refuse to open, name the file and say how
+// to go on; or the bit did not matter, and everything is there. The very last change before a kill alone may be missing:
+// nothing tells its damage from a write that was cut short.
+func TestDamage(t *testing.T) {
+	tale := newStory(160)
+	mem := vfs.NewCrashableMem()
+	l, err := embedledger.Open(storyOptions(mem, embedledger.Disk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range tale.steps {
+		if err := step(l); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+	}
+	// Days that begin and are dropped make the store write tables, in the background.
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		names, err := mem.List("ledger")
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("no table was written: %v, %v", names, err)
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".sst") }) {
+			break
+		}
+	}
+	clone := func(fs *vfs.MemFS) *vfs.MemFS {
+		return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: newRNG(5)})
+	}
+	killed := clone(mem)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	end := int64(len(tale.steps))
+	rng := newRNG(6)
+	for _, left := range []struct {
+		name string
+		fs   *vfs.MemFS
+		done int64 // steps that must be there
+	}{
+		{"killed", killed, end - 1},
+		{"closed", mem, end},
+	} {
+		t.Run(left.name, func(t *testing.T) {
+			names, err := left.fs.List("ledger")
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := map[string]int{} // by kind of file
+			for _, name := range names {
+				path := filepath.Join("ledger", name)
+				info, err := left.fs.Stat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for at := rng.Int64N(53); at < info.Size(); at += 53 {
+					fs := clone(left.fs)
+					data, err := fs.UnsafeGetFileDataBuffer(path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					bit := rng.IntN(8)
+					data[at] ^= 1 << bit
+					c := crash{what: fmt.Sprintf("bit %d of byte %d of %s", bit, at, name), fs: fs, done: left.done, begun: end}
+					err = c.survives(tale, embedledger.Disk)
+					switch {
+					case err == nil:
+					case !strings.Contains(err.Error(), "restore the folder from a backup, or move it away"):
+						t.Errorf("says not how to go on: %v", err)
+					case !strings.Contains(err.Error(), "file "+name+" is damaged"):
+						t.Errorf("names not the file: %v", err)
+					default:
+						refused[regexp.MustCompile(`[0-9]`).ReplaceAllString(name, "")]++
+					}
+				}
+			}
+			t.Logf("refused: %v", refused)
+			for _, kind := range []string{"MANIFEST-", ".sst", ".log"} {
+				if refused[kind] == 0 {
+					t.Errorf("no damage of %s was noticed", kind)
+				}
+			}
+		})
+	}
+}
+
+// TestMissing takes a file away.
+func TestMissing(t *testing.T) {
+	for _, test := range []struct{ pattern, says string }{
+		{"*.sst", "its files do not fit together"},
+		{"MANIFEST-*", "file MANIFEST-"},
+		{"marker.manifest.*", "file marker.manifest is damaged"},
+		{"marker.format-version.*", "its files do not fit together"},
+	} {
+		t.Run(test.pattern, func(t *testing.T) {
+			mem := vfs.NewMem()
+			l, err := embedledger.Open(storyOptions(mem, embedledger.Disk))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, step := range newStory(60).steps {
+				if err := step(l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			names, err := mem.List("ledger")
+			if err != nil {
+				t.Fatal(err)
+			}
+			removed := 0
+			for _, name := range names {
+				if ok, _ := filepath.Match(test.pattern, name); ok {
+					removed++
+					if err := mem.Remove(filepath.Join("ledger", name)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if removed == 0 {
+				t.Fatalf("there is no %s among %v", test.pattern, names)
+			}
+			_, err = embedledger.Open(storyOptions(mem, embedledger.Disk))
+			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "move it away") {
+				t.Errorf("Open: %v, want %q and how to go on", err, test.says)
+			}
+		})
+	}
+}
+
+// TestNewerFormat opens a ledger that a later version wrote.
+func TestNewerFormat(t *testing.T) {
+	dir := t.TempDir()
+	l, err := embedledger.Open(embedledger.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pebble.Open(dir, &pebble.Options{FormatMajorVersion: pebble.FormatTableFormatV6, Logger: silence{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Set([]byte("\x00format"), []byte{2}, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = embedledger.Open(embedledger.Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "newer perdiem") || strings.Contains(err.Error(), "damaged") {
+		t.Errorf("Open of a newer format: %v", err)
+	}
+}
+
+type silence struct{}
+
+func (silence) Infof(string, ...any)  {}
+func (silence) Errorf(string, ...any) {}
+func (silence) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
+}
