@@ -1,0 +1,105 @@
+// Package program builds and runs the programs that benchmarks consist of.
+package program
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Build builds the main package at pkg, a path as the go command takes it from the folder dir, and writes the program to the file to.
+func Build(ctx context.Context, dir, pkg, to string) error {
+	return build(ctx, dir, to, "build", "-o", to, pkg)
+}
+
+// BuildTest does the same with a package's tests.
+func BuildTest(ctx context.Context, dir, pkg, to string) error {
+	return build(ctx, dir, to, "test", "-c", "-o", to, pkg)
+}
+
+func build(ctx context.Context, dir, to string, args ...string) error {
+	if !filepath.IsAbs(to) {
+		return fmt.Errorf("%s: must be an absolute path", to)
+	}
+	c := exec.CommandContext(ctx, "go", args...)
+	c.Dir = dir
+	if said, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, said)
+	}
+	return nil
+}
+
+// Program is one that runs.
+type Program struct {
+	command *exec.Cmd
+	ended   chan struct{}
+	err     error // why it ended; to be read once ended is closed
+}
+
+// patience is how long a program may take to serve, and to stop.
+const patience = 30 * time.Second
+
+// Start starts a program and waits for the first line that it prints on standard output, which it returns: by it a server
+// says that it serves. What it says on standard error goes to stderr.
+func Start(ctx context.Context, stderr io.Writer, file string, args ...string) (p *Program, line string, err error) {
+	p = &Program{command: exec.Command(file, args...), ended: make(chan struct{})}
+	p.command.Stderr = stderr
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := p.command.Start(); err != nil {
+		return nil, "", err
+	}
+	first := make(chan string, 1)
+	go func() {
+		defer close(p.ended)
+		lines := bufio.NewScanner(stdout)
+		if lines.Scan() {
+			first <- lines.Text()
+		}
+		io.Copy(io.Discard, stdout)
+		p.err = p.command.Wait()
+	}()
+	select {
+	case line = <-first:
+		return p, strings.TrimSpace(line), nil
+	case <-p.ended:
+		return nil, "", fmt.Errorf("%s ended before it served: %w", filepath.Base(file), p.err)
+	case <-time.After(patience):
+		p.Kill()
+		return nil, "", fmt.Errorf("%s does not serve after %v", filepath.Base(file), patience)
+	case <-ctx.Done():
+		p.Kill()
+		return nil, "", ctx.Err()
+	}
+}
+
+// PID returns the program's process id.
+func (p *Program) PID() int { return p.command.Process.Pid }
+
+// Kill ends the program as a crash does, and returns when it is gone.
+func (p *Program) Kill() {
+	p.command.Process.Kill() // it fails only where the program has ended
+	<-p.ended
+}
+
+// Stop asks the program to end, and kills it when it takes too long. It returns why it ended otherwise than well.
+func (p *Program) Stop() error {
+	p.command.Process.Signal(os.Interrupt)
+	select {
+	case <-p.ended:
+		return p.err
+	case <-time.After(patience):
+		p.Kill()
+		return fmt.Errorf("%s did not stop within %v", filepath.Base(p.command.Path), patience)
+	}
+}
