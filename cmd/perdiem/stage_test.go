@@ -111,6 +111,7 @@ func setupStage(env *testscript.Env) error {
 	s := &stage{upstream: newUpstream()}
 	env.Values[stageKey{}] = s
 	env.Setenv("UPSTREAM", s.upstream.URL)
+	env.Setenv("GORACE", "atexit_sleep_ms=0 halt_on_error=1 "+os.Getenv("GORACE")) // else each program waits a second before it ends
 	for _, name := range []string{"GATEWAY", "ADMIN", "OPS", "STARTS", "TOKEN"} {
 		env.Setenv(name, "")
 	}
