@@ -209,5 +209,8 @@ func (c *client) refused(reply *http.Response, data []byte) error {
 	if reply.StatusCode == http.StatusUnauthorized {
 		return fmt.Errorf("the node at %s does not accept the operator's key: it may have been rotated; look for it in operator.key in the node's data folder", c.base)
 	}
-	return errors.New(strings.TrimSpace(problem.Detail))
+	if reply.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%s The log of the node at %s tells more", problem.Detail, c.base)
+	}
+	return errors.New(problem.Detail)
 }

@@ -75,6 +75,11 @@ func (c demoCommand) write(folder, upstream string) (*config, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
+	if locked, err := isFolderLocked(filepath.Join(folder, "data")); err != nil {
+		return nil, err
+	} else if locked {
+		return nil, fmt.Errorf("a demo runs in %s already: stop it first, or name another folder by --dir", folder)
+	}
 	text := fmt.Sprintf(`%s
 listen: {gateway: %q, portal: %q, admin: %q, ops: %q}
 upstream: http://%s

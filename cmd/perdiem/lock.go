@@ -3,53 +3,69 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 )
 
 // folderLock holds a data folder for one process. The system lets it go when the process ends, however it ends.
+//
+// It is a POSIX record lock, which unlike flock tells who holds it without trying to take it. The file must be opened by nobody else in
+// this process: closing it anywhere would let the lock go.
 type folderLock struct {
 	file *os.File
 }
+
+// lockFile is the file in a data folder that is locked.
+const lockFile = "lock"
 
 // lockFolder makes the data folder where there is none, and takes it for this process.
 func lockFolder(folder string) (*folderLock, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("the data folder cannot be made: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the data folder %s cannot be used: %w", folder, err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the data folder %s is in use by %s: stop that one first, or give this one a data folder of its own", folder, holder(file))
+	err = syscall.FcntlFlock(file.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK})
+	switch {
+	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES):
+		holder := "another process"
+		if pid, held, err := lockHolder(file); err == nil && held && pid > 0 { // it is not told across containers
+			holder = "process " + strconv.Itoa(pid)
 		}
-		return nil, fmt.Errorf("the data folder %s cannot be locked: %w", folder, err)
-	}
-	// The number is for messages only: it is the lock that counts.
-	if err := file.Truncate(0); err == nil {
-		_, err = file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("the data folder %s cannot be written: %w", folder, err), file.Close())
-		}
+		err = fmt.Errorf("the data folder %s is in use by %s: stop that one first, or give this one a data folder of its own", folder, holder)
+		return nil, errors.Join(err, file.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("the data folder %s cannot be locked: %w", folder, err), file.Close())
 	}
 	return &folderLock{file: file}, nil
 }
 
-// holder names the process that wrote its number into the lock's file.
-func holder(file *os.File) string {
-	var b [32]byte
-	n, _ := file.ReadAt(b[:], 0)
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n]))); err == nil {
-		return "process " + strconv.Itoa(pid)
-	}
-	return "another process"
-}
-
 // release lets the folder go.
 func (l *folderLock) release() error { return l.file.Close() }
+
+// lockHolder returns the process that holds the lock, and whether any other than this one does.
+func lockHolder(file *os.File) (pid int, held bool, err error) {
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK}
+	if err := syscall.FcntlFlock(file.Fd(), syscall.F_GETLK, &lock); err != nil {
+		return 0, false, err
+	}
+	return int(lock.Pid), lock.Type != syscall.F_UNLCK, nil
+}
+
+// isFolderLocked reports whether another process holds the data folder.
+func isFolderLocked(folder string) (bool, error) {
+	file, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, held, err := lockHolder(file)
+	return held, errors.Join(err, file.Close())
+}

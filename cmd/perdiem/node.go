@@ -89,6 +89,9 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	if n.lock, err = lockFolder(c.Data); err != nil {
 		return nil, err
 	}
+	if err := removeNodeFile(c.Data); err != nil { // a node that was killed left it
+		return nil, err
+	}
 	if err := n.openRegistry(ctx); err != nil {
 		return nil, err
 	}

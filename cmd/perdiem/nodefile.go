@@ -33,11 +33,16 @@ func removeNodeFile(folder string) error {
 	return err
 }
 
-// readNodeFile returns where the node of a data folder listens.
+// readNodeFile returns where the node of a data folder listens. One that was killed leaves the file behind, and others may listen there
+// since, who must not be sent the operator's key: so the folder has to be locked.
 func readNodeFile(folder string) (addresses, error) {
+	running, err := isFolderLocked(folder)
+	if err != nil {
+		return addresses{}, err
+	}
 	file := filepath.Join(folder, nodeFile)
 	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if !running || errors.Is(err, fs.ErrNotExist) {
 		return addresses{}, fmt.Errorf("no node runs on the data folder %s: start one by perdiem serve, or name another's by --server", folder)
 	}
 	if err != nil {
