@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -27,18 +24,16 @@ func TestDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, step := range tale.steps {
+		if i == len(tale.steps)-quietEnd { // what came before goes to tables, what comes stays in the log
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if l, err = embedledger.Open(storyOptions(mem, embedledger.Disk)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := step(l); err != nil {
 			t.Fatalf("step %d: %v", i, err)
-		}
-	}
-	// Days that begin and are dropped make the store write tables, in the background.
-	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
-		names, err := mem.List("ledger")
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("no table was written: %v, %v", names, err)
-		}
-		if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".sst") }) {
-			break
 		}
 	}
 	clone := func(fs *vfs.MemFS) *vfs.MemFS {

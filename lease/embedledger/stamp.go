@@ -23,6 +23,7 @@ const (
 	batchHeaderLen = 8 + 4
 	kindLogData    = 3
 	stampStart     = batchHeaderLen + 1 + 1
+	stampEnd       = stampStart + stampLen
 )
 
 // put makes the stamp the first entry of a change.
@@ -37,7 +38,7 @@ func (s stamp) put(w *pebble.Batch) error {
 // stampOf reads the stamp from the first bytes of a record of the log; false when there is none: what the ledger writes when
 // it is made is not stamped.
 func stampOf(record []byte) (stamp, bool) {
-	if len(record) < stampStart+stampLen || record[batchHeaderLen] != kindLogData ||
+	if len(record) < stampEnd || record[batchHeaderLen] != kindLogData ||
 		record[batchHeaderLen+1] != stampLen || record[stampStart] != stampMark {
 		return stamp{}, false
 	}

@@ -33,7 +33,7 @@ func (s state) differs(l *embedledger.Ledger) string {
 }
 
 // story is a life of a ledger: days begin, calls are borrowed and returned, days are dropped. With
-// the same seed it has the same steps, the last thirty of which neither begin nor drop a day; states[i] is what holds before steps[i].
+// the same seed it has the same steps, the last quietEnd of which neither begin nor drop a day; states[i] is what holds before steps[i].
 type story struct {
 	steps  []func(*embedledger.Ledger) error
 	states []state
@@ -72,7 +72,7 @@ func newStory(length int) story {
 		kind := rng.IntN(20)
 		if len(s.steps) == 0 {
 			kind = 0
-		} else if len(s.steps) >= length-30 {
+		} else if len(s.steps) >= length-quietEnd {
 			kind = 2 + rng.IntN(18)
 		}
 		switch {
@@ -117,4 +117,7 @@ func newStory(length int) story {
 	return s
 }
 
-const storyRetention = 2 // days
+const (
+	quietEnd       = 30 // steps
+	storyRetention = 2  // days
+)

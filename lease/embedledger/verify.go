@@ -185,8 +185,8 @@ func (v verifier) log(name string, number, last uint64, closed bool) (uint64, er
 	}
 	defer f.Close()
 	r := chunkReader{r: f, log: uint32(number)}
-	var s stamp // of the record under way
-	stamped, begun, broken := false, false, false
+	var head []byte // of the record under way, as far as its stamp reaches; nil: there is none
+	broken := false
 	for {
 		c, err := r.next()
 		switch {
@@ -197,29 +197,32 @@ func (v verifier) log(name string, number, last uint64, closed bool) (uint64, er
 		case errors.Is(err, io.EOF):
 			return last, nil
 		case errors.Is(err, errTrailer), errors.Is(err, errBroken):
-			broken = true
+			broken, head = true, nil
 			continue
 		case err != nil:
 			return 0, &damage{name, err.Error()}
 		}
 		if c.part == chunkFull || c.part == chunkFirst {
-			s, stamped = stampOf(c.data)
-			begun = true
-		} else if !begun {
+			head = []byte{}
+		} else if head == nil {
 			broken = true // a part without the one before it
+			continue
 		}
+		head = append(head, c.data[:min(len(c.data), stampEnd-len(head))]...)
+		s, stamped := stampOf(head)
+		whole := c.part == chunkFull || c.part == chunkLast
 		switch {
 		case !stamped:
 		case broken && s.durable > last:
 			return 0, &damage{name, fmt.Sprintf("change %d cannot be read, although change %d was made when it was durable", last+1, s.number)}
-		case broken || c.part == chunkFirst || c.part == chunkMiddle:
+		case broken || !whole:
 		case last != 0 && s.number != last+1:
 			return 0, &damage{how: fmt.Sprintf("change %d follows change %d in %s", s.number, last, name)}
 		default:
 			last = s.number
 		}
-		if c.part == chunkFull || c.part == chunkLast {
-			stamped, begun = false, false
+		if whole {
+			head = nil
 		}
 	}
 }
