@@ -83,14 +83,7 @@ func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 			b.Stop()
 		}
 	}()
-	var upstream string
-	if b.hello, upstream, err = program.Start(ctx, o.Log, bin("hello")); err != nil {
-		return nil, err
-	}
-	if b.targets[Floor], b.addresses[Floor], err = program.Start(ctx, o.Log, bin("revproxy"), "-up", "http://"+upstream); err != nil {
-		return nil, err
-	}
-	s, err := makeSite(ctx, out, filepath.Join(b.dir, "site"), o.Members, upstream)
+	s, err := makeSite(ctx, out, filepath.Join(b.dir, "site"), o.Members)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +91,20 @@ func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 	if err := os.WriteFile(b.script, loadScript, 0o600); err != nil {
 		return nil, err
 	}
+	serves, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var upstream string
+	if b.hello, upstream, err = program.Start(serves, o.Log, bin("hello")); err != nil {
+		return nil, err
+	}
+	if b.targets[Floor], b.addresses[Floor], err = program.Start(serves, io.Discard, bin("revproxy"), "-up", "http://"+upstream); err != nil {
+		return nil, err
+	}
+	if err := s.configure(upstream); err != nil {
+		return nil, err
+	}
 	var line string
-	if b.targets[Perdiem], line, err = program.Start(ctx, o.Log, bin("perdiem"), "serve", "-c", s.config()); err != nil {
+	if b.targets[Perdiem], line, err = program.Start(serves, o.Log, bin("perdiem"), "serve", "-c", s.config()); err != nil {
 		return nil, err
 	}
 	if b.addresses[Perdiem], err = gatewayAddress(line); err != nil {

@@ -54,16 +54,18 @@ func (s site) catalog() string { return filepath.Join(s.dir, "catalog.yaml") }
 func (s site) data() string    { return filepath.Join(s.dir, "data") }
 func (s site) tokens() string  { return filepath.Join(s.dir, "tokens") }
 
-// makeSite makes in dir a site for a node that forwards to upstream. What takes a while to make is kept in out for the next time.
-func makeSite(ctx context.Context, out, dir string, members int, upstream string) (site, error) {
+// makeSite makes in dir a site that is to be configured. What takes a while to make is kept in out for the next time.
+func makeSite(ctx context.Context, out, dir string, members int) (site, error) {
 	kept, s := site{filepath.Join(out, "members-"+strconv.Itoa(members))}, site{dir}
 	if err := kept.issueOnce(ctx, members); err != nil {
 		return s, err
 	}
-	if err := os.CopyFS(dir, os.DirFS(kept.dir)); err != nil {
-		return s, err
-	}
-	return s, os.WriteFile(s.config(), []byte(configText(upstream)), 0o600)
+	return s, os.CopyFS(dir, os.DirFS(kept.dir))
+}
+
+// configure makes the site's node forward to an upstream.
+func (s site) configure(upstream string) error {
+	return os.WriteFile(s.config(), []byte(configText(upstream)), 0o600)
 }
 
 // issueOnce makes a registry with tokens, unless it is there already. It does so without a node, since tokens by the hundred

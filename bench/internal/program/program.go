@@ -43,11 +43,11 @@ type Program struct {
 	err     error // why it ended; to be read once ended is closed
 }
 
-// patience is how long a program may take to serve, and to stop.
+// patience is how long a program may take to stop.
 const patience = 30 * time.Second
 
-// Start starts a program and waits for the first line that it prints on standard output, which it returns: by it a server
-// says that it serves. What it says on standard error goes to stderr.
+// Start starts a program and waits, as long as ctx lasts, for the first line that it prints on standard output, which it returns: by
+// it a server says that it serves. What it says on standard error goes to stderr. The program ends when this one does.
 func Start(ctx context.Context, stderr io.Writer, file string, args ...string) (p *Program, line string, err error) {
 	p = &Program{command: exec.Command(file, args...), ended: make(chan struct{})}
 	p.command.Stderr = stderr
@@ -74,12 +74,9 @@ func Start(ctx context.Context, stderr io.Writer, file string, args ...string) (
 		return p, strings.TrimSpace(line), nil
 	case <-p.ended:
 		return nil, "", fmt.Errorf("%s ended before it served: %w", filepath.Base(file), p.err)
-	case <-time.After(patience):
-		p.Kill()
-		return nil, "", fmt.Errorf("%s does not serve after %v", filepath.Base(file), patience)
 	case <-ctx.Done():
 		p.Kill()
-		return nil, "", ctx.Err()
+		return nil, "", fmt.Errorf("%s has said nothing yet: %w", filepath.Base(file), ctx.Err())
 	}
 }
 
