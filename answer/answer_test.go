@@ -350,7 +350,7 @@ func TestSpelling(t *testing.T) {
 	answer.Writer{}.Limits(rec.Header(), d, time.Unix(0, 0))
 	answer.Send(rec, http.StatusOK, []byte("body"))
 	var wire bytes.Buffer
-	if err := rec.Result().Write(&wire); err != nil { //nolint:bodyclose // a recorder's body needs no closing
+	if err := rec.Result().Write(&wire); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"\nRateLimit: ", "\nRateLimit-Policy: "} {

@@ -124,16 +124,6 @@ func (ts terms) key() string {
 	return string(b)
 }
 
-// exact returns how many of the terms ask for a value and not just for presence.
-func (ts terms) exact() (n int) {
-	for _, t := range ts {
-		if t.value != Present {
-			n++
-		}
-	}
-	return n
-}
-
 // fold returns the same string for all that [strings.EqualFold] holds equal.
 func fold(s string) string {
 	return strings.Map(func(r rune) rune {

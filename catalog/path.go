@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/perdiem/perdiem/fault"
@@ -167,8 +168,8 @@ func overlong(b []byte) bool {
 }
 
 func lastSlash(b []byte) int {
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] == '/' {
+	for i, c := range slices.Backward(b) {
+		if c == '/' {
 			return i
 		}
 	}

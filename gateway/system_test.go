@@ -73,7 +73,6 @@ type upstream struct {
 	*httptest.Server
 	mu       sync.Mutex
 	requests []*http.Request // guarded by mu; their bodies are read
-	bodies   []string        // guarded by mu
 }
 
 func (u *upstream) count() int {
@@ -268,16 +267,13 @@ type reply struct {
 }
 
 // do sends a request as application acme, and for a member where one is named.
-func (s *system) do(method, target, member string, header ...string) reply {
+func (s *system) do(method, target, member string) reply {
 	s.t.Helper()
 	r, err := http.NewRequest(method, "http://"+s.address+target, nil)
 	must(s.t, err)
 	r.Header.Set("X-App-Id", "acme")
 	if member != "" {
 		r.Header.Set("X-Member-Id", member)
-	}
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
 	}
 	return s.send(r)
 }
@@ -319,7 +315,7 @@ func (w *wire) send(text string) {
 // head reads an answer without its body.
 func (w *wire) head() *http.Response {
 	w.t.Helper()
-	res, err := http.ReadResponse(w.reader, nil) //nolint:bodyclose // its connection is closed in the end
+	res, err := http.ReadResponse(w.reader, nil)
 	must(w.t, err)
 	return res
 }

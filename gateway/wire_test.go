@@ -570,8 +570,7 @@ func TestShutdownInTime(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 	if _, err := io.ReadAll(w.reader); err != nil && !errors.Is(err, io.EOF) {
-		var reset *net.OpError
-		if !errors.As(err, &reset) {
+		if _, reset := errors.AsType[*net.OpError](err); !reset {
 			t.Errorf("%v", err)
 		}
 	}

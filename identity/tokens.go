@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -211,11 +212,8 @@ func (t *Tokens) Strip(h http.Header) {
 	if t.header != "" {
 		stripNamed(h, t.header)
 	}
-	for _, value := range h["Authorization"] {
-		if holdsOwnToken(value) {
-			delete(h, "Authorization")
-			return
-		}
+	if slices.ContainsFunc(h["Authorization"], holdsOwnToken) {
+		delete(h, "Authorization")
 	}
 }
 

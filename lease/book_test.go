@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,7 @@ import (
 	"github.com/perdiem/perdiem/quota"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // open returns a book over l whose day is the one that is running. The test closes it.
 func open(t testing.TB, l Ledger, change ...func(*Options)) *Book {
@@ -271,7 +270,7 @@ func TestReset(t *testing.T) {
 			if d := take(t, b, c); d.Admitted() || d.Day != today {
 				t.Fatalf("day %d, its last instant: %+v", reset, d)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			d := take(t, b, c)
 			if !d.Admitted() || d.Day.Date != today.Date+1 || d.Day.Start != today.End || d.Application.Used != 1 || d.Member.Used != 1 {
 				t.Fatalf("day %d, first instant of the next: %+v", reset, d)

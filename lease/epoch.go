@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/puzpuzpuz/xsync/v4"
@@ -89,7 +90,7 @@ func (e *epoch) application(n name) *applicationAccount {
 func (e *epoch) of(application string) []*applicationAccount {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.by[application][:len(e.by[application]):len(e.by[application])]
+	return slices.Clip(e.by[application])
 }
 
 func (e *epoch) shard(k MemberKey) *shard { return &e.shards[k[0]] }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -250,7 +249,7 @@ func (r *run) start() error {
 	if r.fault.wrap != nil {
 		l = r.fault.wrap(l)
 	}
-	r.book, err = lease.Open(lease.Options{Ledger: l, Rule: r.rule, Day: day, Now: r.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	r.book, err = lease.Open(lease.Options{Ledger: l, Rule: r.rule, Day: day, Now: r.now, Logger: slog.New(slog.DiscardHandler)})
 	return err
 }
 

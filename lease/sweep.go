@@ -185,7 +185,7 @@ func (s *sweeper) sweepStripe(e *epoch, borrow, giveBack share) {
 	for i := s.stripe; i < shardCount; i += stripes {
 		s.sweepShard(&e.shards[i], over, visit)
 		if len(s.returns) >= returnBatch {
-			s.send()
+			_ = s.send() // it has logged what failed
 		}
 	}
 	e.mu.Lock()
@@ -197,10 +197,10 @@ func (s *sweeper) sweepStripe(e *epoch, borrow, giveBack share) {
 		visit(&app.account, app, app.slot)
 		app.mu.Unlock()
 		if len(s.returns) >= returnBatch {
-			s.send()
+			_ = s.send() // it has logged what failed
 		}
 	}
-	s.send()
+	_ = s.send()
 	if len(s.ahead) > 0 {
 		chores = append(chores, s.borrowAhead()...)
 	}

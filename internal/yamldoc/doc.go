@@ -205,7 +205,7 @@ func (k *keyCount) item(column int) {
 
 // syntax reports the parser's error: one problem, in one line. What is refused by name in the same line explains it better.
 func (d *Doc) syntax(err error) {
-	placed, ok := err.(interface { //nolint:errorlint // the parser returns it bare, and its type is internal
+	placed, ok := err.(interface {
 		GetToken() *token.Token
 		GetMessage() string
 	})
