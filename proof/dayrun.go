@@ -19,16 +19,15 @@ type dayRun struct {
 	busy     busy // once the load was steady
 }
 
-const (
-	lead  = 12 * time.Second // from a node's start to its reset, at least
-	after = 2500 * time.Millisecond
-	// The load is taken to be steady from settled after its beginning to settled before the reset.
-	settled = time.Second
-)
+// The load is taken to be steady from settled after its beginning to settled before the reset.
+const settled = time.Second
 
-// runDay starts a fresh node whose day ends soon, loads it until some time after the reset, and reads its usage. Meanwhile runs beside the
-// load, unless it is nil.
-func runDay(ctx context.Context, b *bench, lead, after time.Duration, meanwhile func(context.Context, *node, reset) error) (_ *dayRun, err error) {
+// beside is something that is done to a node while it is under load. It returns the calls that it made.
+type beside func(context.Context, *node, reset) ([]call, error)
+
+// runDay starts a fresh node whose day ends soon, loads it until some time after the reset, and reads its usage. It runs meanwhile
+// beside the load, unless it is nil.
+func runDay(ctx context.Context, b *lab, lead, after time.Duration, meanwhile beside) (_ *dayRun, err error) {
 	up, err := startUpstream()
 	if err != nil {
 		return nil, err
@@ -52,23 +51,25 @@ func runDay(ctx context.Context, b *bench, lead, after time.Duration, meanwhile 
 
 	warm := up.count()
 	r.began = time.Now()
-	beside := make(chan error, 2)
+	done := make(chan error, 2)
 	go func() {
 		var err error
 		r.busy, err = measureBusy(ctx, n, r.began.Add(settled), r.reset.at.Add(-settled))
-		beside <- err
+		done <- err
 	}()
+	var more []call
 	go func() {
-		if meanwhile == nil {
-			beside <- nil
-			return
+		var err error
+		if meanwhile != nil {
+			more, err = meanwhile(ctx, n, r.reset)
 		}
-		beside <- meanwhile(ctx, n, r.reset)
+		done <- err
 	}()
 	r.calls, err = l.run(ctx, r.began, r.reset.at.Add(after))
-	if err := errors.Join(err, <-beside, <-beside); err != nil {
+	if err := errors.Join(err, <-done, <-done); err != nil {
 		return nil, err
 	}
+	r.calls = append(r.calls, more...)
 	r.arrivals = up.since(warm)
 	r.found = examine(r.calls, r.reset)
 	if err := r.readUsage(ctx, n.address); err != nil {
@@ -114,22 +115,6 @@ func (r *dayRun) readUsage(ctx context.Context, address string) error {
 		return fmt.Errorf("after the reset at %v the usage says that the next is at %v", r.reset.at, report.ResetsAt)
 	}
 	return nil
-}
-
-// adrift returns by how many calls what the answers of the old day said was left differs from what was admitted in it. A call that
-// was under way at the reset may have been counted in the old day and taken back.
-func (f *findings) adrift() int64 {
-	var most int64
-	for app, limit := range map[string]int64{mainApplication: 1_000_000, spentApplication: 200} {
-		least, told := f.leastLeft[app]
-		if !told {
-			continue
-		}
-		spent := limit - least
-		off := max(f.oldUsed[counter{app, ""}]-spent, spent-f.oldUsed[counter{app, ""}]-int64(f.crossedToNew))
-		most = max(most, off)
-	}
-	return most
 }
 
 // dayPromises reports what holds for the calls of several runs.

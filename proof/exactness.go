@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -31,7 +29,7 @@ const (
 )
 
 // proveExactness kills a node ten times under load and counts.
-func proveExactness(ctx context.Context, b *bench) error {
+func proveExactness(ctx context.Context, b *lab) error {
 	for _, durability := range []string{"disk", "process"} {
 		for _, cost := range []int64{1, 2} {
 			b.title("exactness: durability %s, cost %d: %d clients, limits %d (application) and %d (member), %d members, %d kills",
@@ -44,40 +42,8 @@ func proveExactness(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// siege is a node under load that is killed again and again.
-type siege struct {
-	*report
-	cost       int64
-	site       *site
-	up         *upstream
-	node       *node
-	members    []string
-	accounting *accounting
-
-	target   atomic.Pointer[target]
-	pace     atomic.Int64 // nanoseconds from one call of a client to its next, at least
-	ids      atomic.Uint64
-	inFlight atomic.Int64 // calls that have been sent and not been entered in calls
-
-	mu    sync.Mutex
-	calls []call // guarded by mu
-}
-
-// target is the node that clients call.
-type target struct {
-	address string
-	run     int // counted from 0
-}
-
-// killed is what is known of one kill.
-type killed struct {
-	at         time.Time
-	unanswered int // calls that were sent before it and never answered
-	left       int64
-	losses     map[string]loss
-}
-
-func exact(ctx context.Context, b *bench, durability string, cost int64) error {
+// exact besieges one node.
+func exact(ctx context.Context, b *lab, durability string, cost int64) error {
 	up, err := startUpstream()
 	if err != nil {
 		return err
@@ -106,6 +72,7 @@ applications:
 	return s.run(ctx)
 }
 
+// run kills the node as often as it has to be, spends what is left, and closes the account.
 func (s *siege) run(ctx context.Context) (err error) {
 	if s.node, err = s.site.start(ctx); err != nil {
 		return err
@@ -127,7 +94,7 @@ func (s *siege) run(ctx context.Context) (err error) {
 		}
 		kills = append(kills, k)
 	}
-	walls := s.membersRefused()
+	walls := len(s.refusedMembers())
 	stopHammering()
 	if err := <-hammered; err != nil {
 		return err
@@ -141,131 +108,6 @@ func (s *siege) run(ctx context.Context) (err error) {
 		return err
 	}
 	return s.settle(ctx, kills)
-}
-
-// hammer calls the endpoint for random members until ctx ends, whatever becomes of the node.
-func (s *siege) hammer(ctx context.Context, seed uint64) error {
-	random := rand.New(rand.NewPCG(seed, 0))
-	var c *conn
-	defer func() { c.close() }()
-	var to *target
-	for ctx.Err() == nil {
-		if now := s.target.Load(); c == nil || to != now {
-			c.close()
-			to = now
-			var err error
-			if c, err = dial(to.address); err != nil {
-				c = nil // the node is down
-				_ = pause(ctx, pollEvery)
-				continue
-			}
-		}
-		member := s.members[eager+random.IntN(memberCount-eager-quiet)]
-		if random.IntN(6) == 0 {
-			member = s.members[random.IntN(eager)]
-		}
-		k, err := s.call(c, to.run, member)
-		if err != nil && !k.lost() {
-			return err
-		}
-		if k.lost() {
-			c.close()
-			c = nil
-		}
-		_ = pause(ctx, k.sent.Add(time.Duration(s.pace.Load())).Sub(time.Now()))
-	}
-	return nil
-}
-
-// call makes one call and keeps it.
-func (s *siege) call(c *conn, run int, member string) (call, error) {
-	k := call{id: s.ids.Add(1), application: application, member: member, run: run}
-	s.inFlight.Add(1)
-	err := c.do(&k, http.MethodPost, "/rest/posts")
-	s.mu.Lock()
-	s.calls = append(s.calls, k)
-	s.mu.Unlock()
-	s.inFlight.Add(-1)
-	return k, err
-}
-
-// kill kills the node of the given run when its share of the limit is gone, starts the next, and accounts for what was lost.
-func (s *siege) kill(ctx context.Context, run int) (killed, error) {
-	due := int64(run+1) * share
-	err := waitUntil(ctx, "the next kill", func() bool {
-		return int64(s.up.count())*s.cost+s.accounting.forfeited[""] >= due && s.inFlight.Load() >= leastInFlight
-	})
-	if err != nil {
-		return killed{}, err
-	}
-	at := time.Now()
-	if err := s.node.kill(); err != nil {
-		return killed{}, err
-	}
-	if !s.node.killed() {
-		return killed{}, fmt.Errorf("the node ended with %v, not by SIGKILL", s.node.state)
-	}
-	if err := s.up.drained(ctx); err != nil {
-		return killed{}, err
-	}
-	if err := waitUntil(ctx, "the calls in flight to fail", func() bool { return s.inFlight.Load() == 0 }); err != nil {
-		return killed{}, err
-	}
-	next, err := s.site.start(ctx)
-	if err != nil {
-		return killed{}, fmt.Errorf("start after the kill: %w", err)
-	}
-	s.node = next
-	// The clients do not know the new address yet: what the node says now is what it found in its data folder.
-	used, err := readUsed(ctx, s.node.address, application, "posts.create", s.members)
-	if err != nil {
-		return killed{}, err
-	}
-	k := s.account(at, run, used)
-	s.target.Store(&target{address: s.node.address, run: run + 1})
-	return k, nil
-}
-
-// account works out what the kill of a run at an instant forfeited.
-func (s *siege) account(at time.Time, run int, used map[string]int64) killed {
-	arrivals := s.up.since(0)
-	arrived := byCall(arrivals)
-	k := killed{at: at, left: applicationLimit - used[""]}
-	lost := map[string]int64{}
-	s.mu.Lock()
-	for i := range s.calls {
-		c := &s.calls[i]
-		if c.run != run || !c.lost() {
-			continue
-		}
-		if !c.sent.After(at) {
-			k.unanswered++
-		}
-		if arrived[c.id] == 0 {
-			lost[""] += s.cost
-			lost[c.member] += s.cost
-		}
-	}
-	s.mu.Unlock()
-	recent := usedSince(arrivals, at.Add(-recentWindow), s.cost)
-	for counter, n := range lost {
-		recent[counter] += n
-	}
-	k.losses = s.accounting.kill(moment{used: used, admitted: charged(arrivals, s.cost), recent: recent, inFlight: lost})
-	return k
-}
-
-// membersRefused returns how many members have been refused for their own limit.
-func (s *siege) membersRefused() int {
-	refused := map[string]bool{}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.calls {
-		if s.calls[i].answer.refusedBy == "member" {
-			refused[s.calls[i].member] = true
-		}
-	}
-	return len(refused)
 }
 
 // tellKills prints the kills, and whether what they forfeited is within bounds.
@@ -330,31 +172,6 @@ func (s *siege) spendTheRest(ctx context.Context) error {
 	})
 }
 
-// mostCalls ends a client's calls where no refusal does.
-const mostCalls = 100 * applicationLimit / clientCount
-
-// spend calls until done says that the last call was the one that was waited for.
-func (s *siege) spend(ctx context.Context, to *target, member func() string, done func(*call) bool) error {
-	c, err := dial(to.address)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	for range mostCalls {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		k, err := s.call(c, to.run, member())
-		if err != nil {
-			return err
-		}
-		if done(&k) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%d calls, and the limit was not reached", mostCalls)
-}
-
 // settle looks at the books once nothing is left to spend.
 func (s *siege) settle(ctx context.Context, kills []killed) error {
 	used, err := readUsed(ctx, s.node.address, application, "posts.create", s.members)
@@ -369,11 +186,11 @@ func (s *siege) settle(ctx context.Context, kills []killed) error {
 	s.note("%d calls: %v by status (0: never answered); %d reached the upstream", len(calls), statuses(calls), len(arrivals))
 	s.note("application: used %d = admitted %d + forfeited %d, of a limit of %d", used[""], admitted[""], used[""]-admitted[""], applicationLimit)
 
-	over, adrift, misrefused, walls := 0, 0, 0, 0
-	refusedFor := map[string]bool{}
+	over, adrift, misrefused := 0, 0, 0
+	walls := s.refusedMembers()
 	for i := range calls {
-		if calls[i].answer.refusedBy == "member" {
-			refusedFor[calls[i].member] = true
+		if calls[i].leftForRefusal() >= s.cost {
+			misrefused++
 		}
 	}
 	for counter, n := range used {
@@ -385,18 +202,15 @@ func (s *siege) settle(ctx context.Context, kills []killed) error {
 		if n-admitted[counter] != s.accounting.forfeited[counter] {
 			adrift++
 		}
-		if refusedFor[counter] {
-			walls++
-			if n+s.cost <= limit {
-				misrefused++
-			}
+		if walls[counter] && n+s.cost <= limit {
+			misrefused++
 		}
 	}
 	s.promise(over == 0, "admitted at the upstream <= limit, for each of %d counters (%d beyond)", len(used), over)
 	join(calls, arrivals).promise(s.report)
 	s.promise(used[""]+s.cost > applicationLimit, "the rest, less what the kills forfeited, was spent to the last call: used %d, limit %d", used[""], applicationLimit)
 	s.promise(adrift == 0, "used = admitted + forfeited by the kills, for each counter (%d differ)", adrift)
-	s.promise(misrefused == 0, "no member was refused while it had a call left (%d members refused, %d of them wrongly)", walls, misrefused)
+	s.promise(misrefused == 0, "nobody was refused with a call left (%d wrongly; %d members reached their limit)", misrefused, len(walls))
 	s.promise(s.unanswered(calls, kills) == 0, "each call that no kill cut off was answered (%d were not)", s.unanswered(calls, kills))
 	s.promise(unexpected(calls) == "", "each answer was 200 or 429 %s", unexpected(calls))
 	err = s.node.stop()
@@ -404,17 +218,7 @@ func (s *siege) settle(ctx context.Context, kills []killed) error {
 	return nil
 }
 
-// unanswered counts the calls that were given up although their node was not killed.
-func (s *siege) unanswered(calls []call, kills []killed) int {
-	n := 0
-	for i := range calls {
-		if c := &calls[i]; c.lost() && (c.run >= len(kills) || c.ended.Before(kills[c.run].at)) {
-			n++
-		}
-	}
-	return n
-}
-
+// orNothing returns what an error says, if there is one.
 func orNothing(err error) string {
 	if err == nil {
 		return ""

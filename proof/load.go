@@ -18,20 +18,27 @@ type loadOptions struct {
 // The load is the same in every run: most calls are made for members of one application, drawn so that some reach their limit
 // soon; the others for an application that reaches its own. A third application warms connections up, on an endpoint of its own.
 const (
-	mainApplication  = "acme"
+	mainApplication  = "main"
 	spentApplication = "spent"
 	warmApplication  = "warm"
 	loadMembers      = 2000
-	loadCatalog      = `endpoints:
-  - {id: posts.create, match: POST /rest/posts, application: 1000000, member: 100}
+	mainLimit        = 1_000_000
+	spentLimit       = 200
+	loadMemberLimit  = 100
+)
+
+// applicationLimits are the limits of the two applications whose days are looked at.
+var applicationLimits = map[string]int64{mainApplication: mainLimit, spentApplication: spentLimit}
+
+var loadCatalog = fmt.Sprintf(`endpoints:
+  - {id: posts.create, match: POST /rest/posts, application: %d, member: %d}
   - {id: warm, match: POST /warm}
 catch_all: {application: 0, member: 0}
 applications:
-  - {id: acme, name: Acme}
-  - {id: spent, name: Spent, overrides: {posts.create: {application: 200}}}
-  - {id: warm, name: Warm}
-`
-)
+  - {id: %s, name: Main}
+  - {id: %s, name: Spent, overrides: {posts.create: {application: %d}}}
+  - {id: %s, name: Warm}
+`, mainLimit, loadMemberLimit, mainApplication, spentApplication, spentLimit, warmApplication)
 
 // load is a number of connections that call a node at a steady rate.
 type load struct {
@@ -85,10 +92,10 @@ func (l *load) run(ctx context.Context, from, until time.Time) ([]call, error) {
 		due := from.Add(interval * time.Duration(i) / time.Duration(len(l.conns)))
 		for n := uint64(1); due.Before(until); n++ {
 			waited := time.Until(due) > 0
-			if err := pause(ctx, time.Until(due)); err != nil {
+			if err := sleep(ctx, time.Until(due)); err != nil {
 				return err
 			}
-			k := call{id: uint64(i+1)<<32 | n, due: due}
+			k := call{id: uint64(i)<<32 | n, due: due}
 			k.application, k.member = pick.next()
 			if err := l.conns[i].do(&k, http.MethodPost, "/rest/posts"); err != nil {
 				return fmt.Errorf("a call of %s %s: %w", k.application, k.member, err)

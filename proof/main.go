@@ -31,7 +31,7 @@ import (
 // proof is one of the proofs.
 type proof struct {
 	name string
-	run  func(context.Context, *bench) error
+	run  func(context.Context, *lab) error
 }
 
 var proofs = []proof{
@@ -40,8 +40,8 @@ var proofs = []proof{
 	{"pause", provePause},
 }
 
-// bench is what the proofs share.
-type bench struct {
+// lab is what the proofs share.
+type lab struct {
 	*report
 	binary string // of perdiem
 	folder string // for data folders; each proof makes its own in it
@@ -62,7 +62,7 @@ func main() {
 
 // run parses the arguments, runs the proofs that they name, and returns the exit status.
 func run(ctx context.Context, args []string, out io.Writer) (int, error) {
-	b := &bench{report: &report{out: out}}
+	b := &lab{report: &report{out: out}}
 	flags := flag.NewFlagSet("proof", flag.ContinueOnError)
 	flags.StringVar(&b.binary, "perdiem", "", "the perdiem `binary` to prove; built from this module when left out")
 	flags.StringVar(&b.folder, "dir", "", "the `folder` for data folders; a temporary one when left out")

@@ -14,13 +14,6 @@ import (
 	"time"
 )
 
-const (
-	// patience is how long a node may take to start or to stop, and a call to be answered.
-	patience = 30 * time.Second
-	// pollEvery is how often a condition is looked at that nobody tells of.
-	pollEvery = time.Millisecond
-)
-
 // build builds perdiem and returns the binary's path.
 func build(ctx context.Context, folder string) (string, error) {
 	binary := filepath.Join(folder, "perdiem")
@@ -46,7 +39,7 @@ type settings struct {
 }
 
 // newSite writes a configuration and a catalog into a folder of their own.
-func newSite(b *bench, s settings) (*site, error) {
+func newSite(b *lab, s settings) (*site, error) {
 	folder, err := os.MkdirTemp(b.folder, "site-")
 	if err != nil {
 		return nil, err
@@ -165,9 +158,9 @@ func (n *node) stop() error {
 }
 
 // frozen reports whether the node is stopped, as by SIGSTOP.
-func (n *node) frozen() (bool, error) {
+func (n *node) frozen() bool {
 	stat, err := n.stat()
-	return len(stat) > 0 && stat[0] == "T", err
+	return err == nil && len(stat) > 0 && stat[0] == "T"
 }
 
 // stat returns what the kernel tells of the process, from the state on (proc(5), /proc/pid/stat, field 3).
@@ -178,30 +171,4 @@ func (n *node) stat() ([]string, error) {
 	}
 	// The name before the state is in parentheses and may hold anything.
 	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])), nil
-}
-
-// waitUntil looks at a condition until it holds.
-func waitUntil(ctx context.Context, what string, holds func() bool) error {
-	deadline := time.Now().Add(patience)
-	for !holds() {
-		if err := pause(ctx, pollEvery); err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("gave up waiting for %s", what)
-		}
-	}
-	return nil
-}
-
-// pause waits for a time, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

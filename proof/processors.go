@@ -24,7 +24,7 @@ type times struct{ own, all time.Duration }
 func measureBusy(ctx context.Context, n *node, from, to time.Time) (busy, error) {
 	var read [2]times
 	for i, at := range []time.Time{from, to} {
-		if err := pause(ctx, time.Until(at)); err != nil {
+		if err := sleep(ctx, time.Until(at)); err != nil {
 			return busy{}, err
 		}
 		var err error

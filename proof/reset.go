@@ -8,6 +8,8 @@ import (
 )
 
 const (
+	resetLead  = 12 * time.Second        // from a node's start to its reset, at least
+	resetAfter = 2500 * time.Millisecond // the load ends so long after the reset
 	// slowdown is how much slower the second after a reset may be than the first second after a start.
 	slowdown = 1.5
 	// mostBusy is the share of the processors beyond which the times would tell of the machine and not of perdiem.
@@ -15,14 +17,14 @@ const (
 )
 
 // proveReset lets the day of fresh nodes end under load.
-func proveReset(ctx context.Context, b *bench) error {
+func proveReset(ctx context.Context, b *lab) error {
 	b.title("reset: %d fresh starts, each with its own reset; %d connections, %d calls a second", b.resets, clientCount, b.load.rate)
 	var runs []*dayRun
 	var rows [][]string
 	var ratios, firsts, steadies, afters []float64
 	busiest := 0.0
 	for i := range b.resets {
-		r, err := runDay(ctx, b, lead, after, nil)
+		r, err := runDay(ctx, b, resetLead, resetAfter, nil)
 		if err != nil {
 			return fmt.Errorf("start %d: %w", i+1, err)
 		}

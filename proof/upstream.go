@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -70,7 +69,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.at = time.Now()
 	u.arrivals = append(u.arrivals, a)
 	u.mu.Unlock()
-	if latency := time.Duration(u.latency.Load()); latency > 0 && pause(r.Context(), latency) != nil {
+	if latency := time.Duration(u.latency.Load()); latency > 0 && sleep(r.Context(), latency) != nil {
 		return // nobody waits for the answer any more
 	}
 	w.Header()["Content-Length"] = []string{strconv.Itoa(len(okBody))}
@@ -115,77 +114,4 @@ func charged(arrivals []arrival, cost int64) map[string]int64 {
 		}
 	}
 	return sum
-}
-
-// joined says how calls and arrivals fit together.
-type joined struct {
-	refusedArrived  int // refused calls that reached the upstream all the same
-	admittedMissing int // admitted calls that never reached it
-	twice           int // calls that reached it more than once
-	unknown         int // arrivals of no call
-	mislabelled     int // arrivals whose X-Perdiem headers tell of another application or member than the call's
-}
-
-// join compares calls with arrivals. All the calls have ended.
-func join(calls []call, arrivals []arrival) joined {
-	var j joined
-	byID := make(map[uint64]*call, len(calls))
-	for i := range calls {
-		byID[calls[i].id] = &calls[i]
-	}
-	times := byCall(arrivals)
-	for i := range calls {
-		switch n := times[calls[i].id]; {
-		case n > 1:
-			j.twice++
-		case n == 1 && calls[i].refused():
-			j.refusedArrived++
-		case n == 0 && calls[i].admitted():
-			j.admittedMissing++
-		}
-	}
-	for _, a := range arrivals {
-		k, known := byID[a.id]
-		switch {
-		case !known:
-			j.unknown++
-		case k.application != a.application || k.member != a.member:
-			j.mislabelled++
-		}
-	}
-	return j
-}
-
-// add adds another join's numbers.
-func (j *joined) add(o joined) {
-	j.refusedArrived += o.refusedArrived
-	j.admittedMissing += o.admittedMissing
-	j.twice += o.twice
-	j.unknown += o.unknown
-	j.mislabelled += o.mislabelled
-}
-
-// promise reports the join.
-func (j joined) promise(r *report) {
-	r.promise(j.refusedArrived == 0, "no refused call reached the upstream (%d did)", j.refusedArrived)
-	r.promise(j.admittedMissing == 0 && j.twice == 0, "each call that was answered 200 reached the upstream exactly once (%d never, %d calls more than once)", j.admittedMissing, j.twice)
-	r.promise(j.unknown == 0 && j.mislabelled == 0, "the upstream is told whose calls they are (%d of nobody, %d of another)", j.unknown, j.mislabelled)
-}
-
-func statuses(calls []call) map[int]int {
-	n := map[int]int{}
-	for i := range calls {
-		n[calls[i].answer.status]++
-	}
-	return n
-}
-
-// unexpected returns a sentence about calls with another answer than 200, 429 or none; empty when there are none.
-func unexpected(calls []call) string {
-	for status, n := range statuses(calls) {
-		if status != http.StatusOK && status != http.StatusTooManyRequests && status != 0 {
-			return fmt.Sprintf("%d calls were answered %d", n, status)
-		}
-	}
-	return ""
 }

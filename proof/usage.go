@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -77,22 +76,4 @@ func readUsed(ctx context.Context, address, application, endpoint string, member
 		return ctx.Err()
 	})
 	return used, err
-}
-
-// each runs f in n goroutines, numbered from 0, and returns the first error when all have returned.
-func each(ctx context.Context, n int, f func(i int) error) error {
-	errs := make(chan error, n)
-	for i := range n {
-		go func() { errs <- f(i) }()
-	}
-	var first error
-	for range n {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
-	if first == nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("one of %d clients: %w", n, first)
 }
