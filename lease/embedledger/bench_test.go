@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,9 +38,8 @@ func memberKey(n uint64) (key lease.MemberKey) {
 	return key
 }
 
-// fill borrows a call for n members, batch by batch.
-func fill(tb testing.TB, l *embedledger.Ledger, date quota.Date, from, n int) {
-	tb.Helper()
+// fill borrows for n members, batch by batch.
+func fill(l *embedledger.Ledger, date quota.Date, from, n int) error {
 	asks, grants := make([]lease.Ask, lease.MaxBatch), make([]lease.Grant, lease.MaxBatch)
 	for i := from; i < from+n; i += len(asks) {
 		asks = asks[:min(len(asks), from+n-i)]
@@ -46,9 +47,10 @@ func fill(tb testing.TB, l *embedledger.Ledger, date quota.Date, from, n int) {
 			asks[j] = lease.Ask{Counter: lease.Counter{Member: memberKey(uint64(i + j))}, Limit: 150, Least: 1, Most: 8}
 		}
 		if err := l.Borrow(context.Background(), ledgertest.Day(date), asks, grants[:len(asks)]); err != nil {
-			tb.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // prefilled returns the folder of a ledger that holds -counters counters of members. It is a benchmark's own.
@@ -69,7 +71,9 @@ func prefilled(b *testing.B) string {
 			b.Fatal(err)
 		}
 		begun := time.Now()
-		fill(b, l, benchDate, 0, *counters)
+		if err := fill(l, benchDate, 0, *counters); err != nil {
+			b.Fatal(err)
+		}
 		b.Logf("%d counters made in %s", *counters, time.Since(begun).Round(time.Millisecond))
 		if err := l.Close(); err != nil {
 			b.Fatal(err)
@@ -118,31 +122,54 @@ func BenchmarkBorrowAbsent(b *testing.B) {
 	}
 }
 
-// BenchmarkReopen opens a ledger of -counters counters as kill -9 left it, and borrows for 1,000 members.
+// BenchmarkReopen opens a ledger of -counters counters after kill -9 of a process that was borrowing for a tenth more, and
+// borrows for 1,000 members.
 func BenchmarkReopen(b *testing.B) {
-	dir := prefilled(b)
-	l := open(b, embedledger.Options{Dir: dir, Durability: embedledger.Process})
-	fill(b, l, benchDate, *counters, 1_000_000)
-	killed := b.TempDir()
-	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil { // what a kill would leave: with Process nothing is held back
-		b.Fatal(err)
-	}
 	for b.Loop() {
 		b.StopTimer()
-		dir := b.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(killed)); err != nil {
+		dir := prefilled(b)
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), childFolder+"="+dir, childMembers+"="+fmt.Sprint(*counters, *counters/10))
+		child.Stderr = os.Stderr
+		if _, err := child.StdinPipe(); err != nil {
 			b.Fatal(err)
 		}
+		out, err := child.StdoutPipe()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			b.Fatal(err)
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", child.Process.Pid))
+		if err == nil {
+			var kB float64
+			if _, rss, ok := strings.Cut(string(status), "VmRSS:"); ok {
+				fmt.Sscan(rss, &kB)
+			}
+			b.ReportMetric(kB/1024, "MiB-resident-before-kill")
+		}
+		if err := child.Process.Kill(); err != nil {
+			b.Fatal(err)
+		}
+		_ = child.Wait() // it was killed
+		b.ReportMetric(float64(size(b, dir)>>20), "MiB-disk")
+
 		b.StartTimer()
+		begun := time.Now()
 		l, err := embedledger.Open(embedledger.Options{Dir: dir})
 		if err != nil {
 			b.Fatal(err)
 		}
-		opened := b.Elapsed()
-		fill(b, l, benchDate, *counters+1_000_000, 1000)
+		b.ReportMetric(time.Since(begun).Seconds()*1000, "open-ms")
+		if err := fill(l, benchDate, 2**counters, 1000); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(time.Since(begun).Seconds()*1000, "open-and-1000-ms")
 		b.StopTimer()
-		b.ReportMetric(opened.Seconds()/float64(b.N)*1000, "open-ms")
-		b.ReportMetric(float64(size(b, dir)>>20), "MiB")
 		if err := l.Close(); err != nil {
 			b.Fatal(err)
 		}
@@ -162,10 +189,10 @@ func BenchmarkDrop(b *testing.B) {
 				next := uint64(*counters)
 				pace := time.NewTicker(2 * time.Millisecond) // 32,000 borrows a second
 				defer pace.Stop()
-				// load borrows until a time has passed and returns the 99th percentile of the waits.
-				load := func(d time.Duration, until func() bool) time.Duration {
+				// load borrows for some time and returns the 99th percentile of the waits.
+				load := func(d time.Duration) time.Duration {
 					var took []time.Duration
-					for begun := time.Now(); time.Since(begun) < d && !until(); {
+					for begun := time.Now(); time.Since(begun) < d; {
 						<-pace.C
 						for i := range asks {
 							asks[i] = lease.Ask{Counter: lease.Counter{Member: memberKey(next)}, Limit: 150, Least: 1, Most: 8}
@@ -180,22 +207,28 @@ func BenchmarkDrop(b *testing.B) {
 					slices.Sort(took)
 					return took[len(took)*99/100]
 				}
-				never := func() bool { return false }
-				load(2*time.Second, never)
-				steady := load(5*time.Second, never)
+				load(2 * time.Second)
+				steady := load(5 * time.Second)
 				before := size(b, dir)
 				begun := time.Now()
 				if err := l.Drop(benchDate + 1); err != nil {
 					b.Fatal(err)
 				}
 				dropped := time.Since(begun)
+				var back time.Duration
 				var after int64
-				load(30*time.Second, func() bool {
-					after = size(b, dir)
-					return after < before/2
-				})
-				back := time.Since(begun)
-				hurt := load(5*time.Second-min(5*time.Second, back), never)
+				watched := make(chan struct{})
+				go func() {
+					defer close(watched)
+					for look := time.NewTicker(20 * time.Millisecond); back < 30*time.Second; <-look.C {
+						back = time.Since(begun)
+						if after = size(b, dir); after < before/2 {
+							return
+						}
+					}
+				}()
+				hurt := load(5 * time.Second)
+				<-watched
 				b.ReportMetric(float64(before>>20), "MiB-before")
 				b.ReportMetric(float64(after>>20), "MiB-after")
 				b.ReportMetric(dropped.Seconds()*1000, "drop-ms")

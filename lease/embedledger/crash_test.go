@@ -68,7 +68,7 @@ func crashes(t *testing.T, tale story, durability embedledger.Durability, unsync
 }
 
 func storyOptions(fs vfs.FS, durability embedledger.Durability) embedledger.Options {
-	return embedledger.Options{Dir: "ledger", Durability: durability, FS: fs, Free: plenty, RetentionDays: storyRetention}
+	return embedledger.Options{Dir: storyFolder, Durability: durability, FS: fs, Free: plenty, RetentionDays: storyRetention}
 }
 
 // survives opens what a crash left. It must hold all that was acknowledged until then, and nothing that was never asked

@@ -54,13 +54,13 @@ func TestDamage(t *testing.T) {
 		{"closed", mem, end},
 	} {
 		t.Run(left.name, func(t *testing.T) {
-			names, err := left.fs.List("ledger")
+			names, err := left.fs.List(storyFolder)
 			if err != nil {
 				t.Fatal(err)
 			}
 			refused := map[string]int{} // by kind of file
 			for _, name := range names {
-				path := filepath.Join("ledger", name)
+				path := filepath.Join(storyFolder, name)
 				info, err := left.fs.Stat(path)
 				if err != nil {
 					t.Fatal(err)
@@ -118,7 +118,7 @@ func TestMissing(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			names, err := mem.List("ledger")
+			names, err := mem.List(storyFolder)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestMissing(t *testing.T) {
 			for _, name := range names {
 				if ok, _ := filepath.Match(test.pattern, name); ok {
 					removed++
-					if err := mem.Remove(filepath.Join("ledger", name)); err != nil {
+					if err := mem.Remove(filepath.Join(storyFolder, name)); err != nil {
 						t.Fatal(err)
 					}
 				}

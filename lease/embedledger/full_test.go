@@ -32,7 +32,7 @@ type smallDisk struct {
 	ballast int64 // bytes of it that something else takes
 }
 
-const diskSize = 64 * mib
+const diskSize = 32 * mib
 
 // smallDisks returns the small disks that there are: a real one where this process may mount, and in any case one whose
 // writes are counted.
@@ -41,7 +41,7 @@ func smallDisks(t *testing.T) map[string]*smallDisk {
 	counted := &countedFS{FS: vfs.Default, dir: t.TempDir()}
 	disks := map[string]*smallDisk{"counted": {dir: counted.dir, fs: counted}}
 	dir := t.TempDir()
-	if err := unix.Mount("perdiem-test", dir, "tmpfs", 0, "size=64m,mode=0700"); err != nil {
+	if err := unix.Mount("perdiem-test", dir, "tmpfs", 0, "size=32m,mode=0700"); err != nil {
 		t.Logf("no real file system: mounting one: %v", err)
 		return disks
 	}
@@ -192,7 +192,7 @@ func until(t *testing.T, what string, done func() bool) {
 func TestDiskFills(t *testing.T) {
 	for name, disk := range smallDisks(t) {
 		t.Run(name, func(t *testing.T) {
-			const least = 16 * mib
+			const least = 8 * mib
 			clock := atomic.Int64{}
 			options := embedledger.Options{
 				Dir: filepath.Join(disk.dir, "ledger"), FS: disk.fs, MinFree: least,
@@ -203,16 +203,16 @@ func TestDiskFills(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { l.Close() }()
-			disk.fill(t, 30*mib)
+			disk.fill(t, 16*mib)
 
 			a := applications{l: l}
 			for err == nil {
 				err = a.borrow(lease.MaxBatch)
 			}
-			if fault.KindOf(err) != fault.Unavailable || a.next.Load() < 10*lease.MaxBatch {
+			if fault.KindOf(err) != fault.Unavailable || a.next.Load() < 5*lease.MaxBatch {
 				t.Fatalf("after %d grants: %v", a.next.Load(), err)
 			}
-			if err := l.Healthy(); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "MiB are free, 16 MiB are needed") {
+			if err := l.Healthy(); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "MiB are free, 8 MiB are needed") {
 				t.Errorf("Healthy: %v", err)
 			}
 			if usage, err := disk.fs.GetDiskUsage(disk.dir); err != nil || usage.AvailBytes < least/4 {
@@ -235,7 +235,7 @@ func TestDiskFills(t *testing.T) {
 			}
 			a.check(t, l)
 
-			disk.fill(t, 40*mib)
+			disk.fill(t, 20*mib)
 			until(t, "there is room again", func() bool { return a.borrow(1) == nil })
 			if err := l.Healthy(); err != nil {
 				t.Errorf("Healthy when there is room again: %v", err)
@@ -266,7 +266,7 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { l.Close() }()
-			disk.fill(t, 4*mib)
+			disk.fill(t, 2*mib)
 			a := applications{l: l}
 			var stop atomic.Bool
 			var borrower sync.WaitGroup
@@ -284,7 +284,7 @@ func TestDiskFull(t *testing.T) {
 				t.Errorf("Borrow while a write waits for room: %v", err)
 			}
 			was := a.next.Load()
-			disk.fill(t, 40*mib)
+			disk.fill(t, 20*mib)
 			until(t, "borrowing goes on", func() bool { return a.next.Load() > was+lease.MaxBatch })
 			stop.Store(true)
 			borrower.Wait()
@@ -294,7 +294,7 @@ func TestDiskFull(t *testing.T) {
 			a.check(t, l)
 
 			// And once more; this time it is closed while it waits, and must not hang.
-			disk.fill(t, 4*mib)
+			disk.fill(t, 2*mib)
 			stop.Store(false)
 			borrower.Go(func() {
 				for !stop.Load() {
@@ -307,7 +307,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			stop.Store(true)
 			borrower.Wait()
-			disk.fill(t, 40*mib)
+			disk.fill(t, 20*mib)
 			if l, err = embedledger.Open(options); err != nil {
 				t.Fatal(err)
 			}

@@ -15,18 +15,42 @@ import (
 	"github.com/perdiem/perdiem/quota"
 )
 
-// The tests of killing start this program again as a child, told by these variables what to do.
+// The tests of killing start this program again as a child, told by these variables what to do: borrow for ever, or borrow for
+// a range of members and then wait to be killed.
 const (
 	childFolder     = "EMBEDLEDGER_CHILD_FOLDER"
 	childDurability = "EMBEDLEDGER_CHILD_DURABILITY"
+	childMembers    = "EMBEDLEDGER_CHILD_MEMBERS" // the first and the number of them
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childFolder); dir != "" {
-		fmt.Fprintln(os.Stderr, borrowForever(dir, durabilities[os.Getenv(childDurability)]))
-		os.Exit(1)
+	dir := os.Getenv(childFolder)
+	if dir == "" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	var first, n int
+	var err error
+	if _, e := fmt.Sscan(os.Getenv(childMembers), &first, &n); e == nil {
+		err = borrowAndWait(dir, first, n)
+	} else {
+		err = borrowForever(dir, durabilities[os.Getenv(childDurability)])
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// borrowAndWait borrows for n members, says so, and waits to be killed.
+func borrowAndWait(dir string, first, n int) error {
+	l, err := embedledger.Open(embedledger.Options{Dir: dir, Durability: embedledger.Process})
+	if err != nil {
+		return err
+	}
+	if err := fill(l, benchDate, first, n); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stdout, n)
+	_, err = os.Stdin.Read(make([]byte, 1))
+	return fmt.Errorf("nobody killed the child: %w", err)
 }
 
 const (

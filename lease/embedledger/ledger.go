@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -127,7 +128,7 @@ func Open(o Options) (*Ledger, error) {
 	})
 	l.space = &space{free: func() (uint64, error) { return o.Free(o.Dir) }, min: o.MinFree, now: o.Now}
 
-	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeFolder(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("the ledger's folder %s cannot be made: %w", o.Dir, err)
 	}
 	lock, err := pebble.LockDirectory(o.Dir, o.FS)
@@ -136,7 +137,8 @@ func Open(o Options) (*Ledger, error) {
 	}
 	l.lock = lock
 	if err := l.load(storeOptions(l.disk, lock, o.Logger)); err != nil {
-		return nil, errors.Join(l.openError(err), l.shut())
+		_ = l.shut() // it says nothing new
+		return nil, l.openError(err)
 	}
 	return l, nil
 }
@@ -162,15 +164,44 @@ func (l *Ledger) load(o *pebble.Options) error {
 		return err
 	}
 	if err := l.meta.load(l.db); err != nil {
-		return l.readError(err)
+		return damaged(err)
 	}
 	l.disk.patient.Store(true)
 	return l.disk.failed()
 }
 
+// makeFolder makes a folder, and those above it that do not exist, so that they survive a loss of power.
+func makeFolder(fs vfs.FS, dir string) error {
+	var above []string // the folders that get a new entry
+	for at := dir; ; at = fs.PathDir(at) {
+		_, err := fs.Stat(at)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrNotExist) || fs.PathDir(at) == at {
+			return err
+		}
+		above = append(above, fs.PathDir(at))
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, folder := range above {
+		f, err := fs.OpenDir(folder)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lockError explains why a folder could not be locked.
 func lockError(dir string, err error) error {
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || !errors.As(err, new(syscall.Errno)) {
+	// Besides what the system says, there is Pebble's own error of a folder that this process has open already.
+	if errors.Is(err, syscall.EAGAIN) || !errors.As(err, new(syscall.Errno)) {
 		return fmt.Errorf("the ledger's folder %s is in use by another process: stop that one first, or give this one a data folder of its own (%w)", dir, err)
 	}
 	return fmt.Errorf("the ledger's folder %s cannot be locked: %w", dir, err)

@@ -1,6 +1,7 @@
 package embedledger
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -54,7 +55,7 @@ type storeLog struct {
 }
 
 func (s storeLog) Infof(format string, args ...any) {
-	if s.log.Enabled(nil, slog.LevelDebug) {
+	if s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug("ledger's store", "message", fmt.Sprintf(format, args...))
 	}
 }

@@ -118,6 +118,7 @@ func newStory(length int) story {
 }
 
 const (
-	quietEnd       = 30 // steps
-	storyRetention = 2  // days
+	storyFolder    = "data/node/ledger" // neither it nor those above it exist
+	quietEnd       = 30                 // steps
+	storyRetention = 2                  // days
 )
