@@ -20,7 +20,7 @@ type account struct {
 	refused uint32      // calls refused since the last note to the ledger
 	mark    [2]uint32   // what used() was at the last sweep, and at the one before; its low 32 bits
 	asked   tick        // when it was last borrowed for
-	waiting uint16      // calls that wait for a borrow of this counter: while any do, nobody takes from have before them
+	waiting uint32      // calls that wait for a borrow of this counter: while any do, nobody takes from have before them
 	ask     uint16      // while it is being borrowed for: its place in the lane's asks, plus one
 	doubled uint8       // refills in a row, each within refillSoon of the one before
 	sweep   uint8       // the sweep that last saw the account
@@ -49,6 +49,9 @@ func (a *account) pays(cost int64, arrives bool) bool {
 	return a.have >= cost && (a.waiting == 0 || !arrives)
 }
 
+// wants reports whether the ledger has to be asked before the account can pay cost calls, or say that it cannot.
+func (a *account) wants(cost int64) bool { return !a.known || a.have < cost }
+
 // book enters a decision: a charge when it was admitted, which is owed where too little is in hand, and a refusal when it is this
 // account's to count.
 func (a *account) book(d quota.Decision, refused bool, limit quota.Limit) {
@@ -69,13 +72,16 @@ func (a *account) undo(d quota.Decision, refused bool) {
 	switch {
 	case refused:
 		a.refused -= min(a.refused, 1)
-	case d.Refused == quota.None:
+	case d.Refused != quota.None:
+	case a.owed >= d.Cost:
+		a.owed -= d.Cost
+	default:
 		a.have += d.Cost
 	}
 }
 
 // recent returns the calls used since the sweep before the last one, a half to one second ago.
-func (a *account) recent() int64 { return int64(uint32(a.used()) - a.mark[1]) }
+func (a *account) recent() int64 { return max(0, int64(int32(uint32(a.used())-a.mark[1]))) }
 
 // markUsed makes recent start from n calls.
 func (a *account) markUsed(n int64) {

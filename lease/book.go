@@ -35,8 +35,9 @@ type Options struct {
 	Ledger Ledger
 	Rule   quota.DayRule // of the days to come
 	Day    quota.Day     // the day to begin with, as [quota.DayRule.Resume] returns it
-	// AdmitWhenDown admits calls that cannot be borrowed while the ledger is down, within what the node knows to be
-	// left. They are charged when the ledger is back. Otherwise such calls are answered with an error.
+	// AdmitWhenDown admits calls that cannot be borrowed while the ledger is down or does not answer, within what the node knows to be
+	// left. They are owed, and charged when the ledger is back; a node that ends before then loses them. Otherwise such calls are
+	// answered with an error.
 	AdmitWhenDown bool
 	// Wait is how long a call may wait for the ledger: 5 s unless told.
 	Wait   time.Duration
@@ -118,13 +119,12 @@ func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
 				return quota.Decision{}, err
 			}
 		}
-		// An answer that was long in coming may have crossed the reset. A refusal is then decided again in the new day; so is a call
-		// that was admitted from the old day's leases, which get it back.
-		if (v == short || e.day.End.Sub(now) < time.Second) && !b.now().Before(e.day.End) {
-			k.undo(d)
-			continue
+		if b.now().Before(e.day.End) {
+			return d, nil
 		}
-		return d, nil
+		// The reset came in between: the call waited, or the process was stopped. It is decided again in the new day; the old day's
+		// leases get back what it was admitted from.
+		k.undo(d)
 	}
 }
 
@@ -132,6 +132,9 @@ func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
 func (b *Book) waitFor(ctx context.Context, k *call) (quota.Decision, error) {
 	if b.stopping.Load() {
 		return quota.Decision{}, errStopping
+	}
+	if b.lane.stalled(b.wait) {
+		return b.withoutLedger(k)
 	}
 	w := b.waiters.Get().(*waiter)
 	w.call, w.answer, w.err = *k, quota.Decision{}, nil
@@ -142,17 +145,16 @@ func (b *Book) waitFor(ctx context.Context, k *call) (quota.Decision, error) {
 	}
 	timer := time.NewTimer(b.wait)
 	defer timer.Stop()
-	var err error
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		err = ctx.Err()
-	case <-timer.C:
-		err = errLedgerDown
-	}
-	if err != nil {
 		if w.abandon() {
-			return quota.Decision{}, err // the lane still holds w: it is not used again
+			return quota.Decision{}, ctx.Err() // the lane still holds w: it is not used again
+		}
+		<-w.done
+	case <-timer.C:
+		if w.abandon() {
+			return b.withoutLedger(k)
 		}
 		<-w.done
 	}
@@ -160,6 +162,13 @@ func (b *Book) waitFor(ctx context.Context, k *call) (quota.Decision, error) {
 	w.call = call{}
 	b.waiters.Put(w)
 	return d, err
+}
+
+// withoutLedger answers a call for which the ledger did not answer in time.
+func (b *Book) withoutLedger(k *call) (quota.Decision, error) {
+	member, unlock := k.lock()
+	defer unlock()
+	return b.lane.withoutLedger(k, member)
 }
 
 // epoch returns the epoch of the day that contains now, or the current one when the clock was set back: a day that is over
@@ -214,6 +223,9 @@ func (b *Book) Ready() error {
 	if err := b.lane.down.Load(); err != nil {
 		return fmt.Errorf("the ledger is down: %w", *err)
 	}
+	if b.lane.stalled(b.wait) {
+		return fmt.Errorf("the ledger has not answered for %v", b.wait)
+	}
 	return b.sweeper.jumped()
 }
 
@@ -240,13 +252,15 @@ func (b *Book) Stats() Stats {
 }
 
 // Close returns all leases to the ledger. Calls that come after it began are answered from hand or not at all; the caller has
-// stopped its doors before. It returns ctx's error when ctx ends first: what was not returned then is forfeited.
+// stopped its doors before. Calls that are still owed are charged first; those that a ledger which is down cannot be charged are lost,
+// and logged. It returns ctx's error when ctx ends first: what was not returned then is forfeited.
 func (b *Book) Close(ctx context.Context) error {
 	if b.stopping.Swap(true) {
 		return nil
 	}
 	done := make(chan error, 1)
 	go func() {
+		b.lane.run(b.owing()...)
 		b.lane.stop()
 		done <- b.sweeper.stop(ctx)
 	}()
@@ -256,4 +270,29 @@ func (b *Book) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// epochs returns all days that hold accounts.
+func (b *Book) epochs() []*epoch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := append([]*epoch{b.current.Load()}, b.over...)
+	if b.next != nil {
+		all = append(all, b.next)
+	}
+	return all
+}
+
+// owing returns errands that charge what is owed.
+func (b *Book) owing() []errand {
+	var errands []errand
+	for _, e := range b.epochs() {
+		e.each(func(a *account, app *applicationAccount, key MemberKey) {
+			if a.owed > 0 {
+				a.waiting++
+				errands = append(errands, errand{epoch: e, app: app, key: key})
+			}
+		})
+	}
+	return errands
 }

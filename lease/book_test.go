@@ -594,3 +594,109 @@ func TestIdleAccountsLeaveMemory(t *testing.T) {
 		}
 	})
 }
+
+// A ledger that answers again after a lost return is asked what it knows, and nothing that it would refuse.
+func TestALostReturnDisturbsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		for range 400 {
+			take(t, b, post("m-1", 10_000, 10_000))
+		}
+		l.set(errors.New("boom"))
+		time.Sleep(1200 * time.Millisecond) // the sweep gives part of the lease back, in vain
+		l.set(nil)
+		take(t, b, post("m-1", 10_000, 10_000))
+		time.Sleep(600 * time.Millisecond)
+		other := Call{Application: "beta", Endpoint: "posts.find", Limits: quota.Limits{Application: 50, Member: 50}, Cost: 1}
+		for range 10 {
+			take(t, b, post("m-1", 100, 100)) // lowered below what is used
+			if d := take(t, b, other); !d.Admitted() {
+				t.Fatalf("another application was refused: %+v", d)
+			}
+		}
+		if err := b.Ready(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAClockSetForwardIsNoticedUnderLoad(t *testing.T) {
+	var forward atomic.Int64
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		take(t, b, post("m-1", 50, 20))
+		time.Sleep(time.Second)
+		forward.Store(int64(25 * time.Hour))
+		take(t, b, post("m-1", 50, 20)) // opens the new day before the sweep can look
+		time.Sleep(time.Second)
+		if err := b.Ready(); err == nil {
+			t.Error("ready right after the clock was set over a reset")
+		}
+	}, func(o *Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(forward.Load())) }
+	})
+}
+
+func TestCloseChargesWhatIsOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newModelLedger()
+		b := open(t, l, func(o *Options) { o.AdmitWhenDown = true })
+		take(t, b, post("m-1", 30, 30))
+		l.set(errors.New("boom"))
+		for range 9 {
+			take(t, b, post("m-1", 30, 30))
+		}
+		l.set(nil)
+		today := b.Day().Date
+		if err := b.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []Counter{application, memberCounter(b, "m-1")} {
+			if got := l.granted(today, c); got != 10 {
+				t.Errorf("%v: %d charged, want 10", c, got)
+			}
+		}
+	})
+}
+
+// A ledger that hangs is a ledger that is down.
+func TestAHangingLedger(t *testing.T) {
+	for _, admits := range []bool{false, true} {
+		t.Run(fmt.Sprint("admit ", admits), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &slowLedger{newModelLedger(), make(chan struct{})}
+				b := open(t, l, func(o *Options) { o.AdmitWhenDown = admits })
+				for i := range 3 {
+					began := time.Now()
+					d, err := b.Take(context.Background(), post("m-1", 30, 30))
+					if admits && (err != nil || d.Member.Used != int64(i+1)) || !admits && fault.KindOf(err) != fault.Unavailable {
+						t.Errorf("call %d: %+v, %v", i, d, err)
+					}
+					if waited := time.Since(began); i == 2 && waited > 0 {
+						t.Errorf("a call waited %v for a ledger that is known to hang", waited)
+					}
+					time.Sleep(200 * time.Millisecond)
+				}
+				if b.Ready() == nil {
+					t.Error("ready with a ledger that hangs")
+				}
+				close(l.gate)
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				if err := b.Ready(); err != nil {
+					t.Errorf("not ready again: %v", err)
+				}
+				want := int64(0)
+				if admits {
+					want = 3
+				}
+				for _, c := range []Counter{application, memberCounter(b, "m-1")} {
+					if got := l.granted(b.Day().Date, c); got != want {
+						t.Errorf("%v: %d charged, want %d", c, got, want)
+					}
+				}
+				if err := b.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

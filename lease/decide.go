@@ -90,33 +90,45 @@ func (c *call) book(d quota.Decision, member *account) {
 	c.app.lastCall = max(c.app.lastCall, c.now.Unix())
 }
 
+// lock locks the call's accounts and returns the member's, which is made when there is none, and nil when the call has no member.
+func (c *call) lock() (member *account, unlock func()) {
+	app := c.app // the lane's waiters are another's as soon as they are answered
+	if c.Member == "" {
+		app.mu.Lock()
+		return nil, app.mu.Unlock
+	}
+	s := c.epoch.shard(c.key)
+	s.mu.Lock()
+	member = s.table.insert(c.key)
+	app.mu.Lock()
+	return member, func() {
+		app.mu.Unlock()
+		s.mu.Unlock()
+	}
+}
+
 // maxOwing is how many members' accounts of a shard may owe calls, so that an outage of the ledger cannot fill the memory.
 const maxOwing = 4096
 
-// mayOwe reports whether the call may be admitted without a grant; its accounts are locked.
-func (c *call) mayOwe(member *account) bool {
-	if member == nil || member.owed > 0 {
-		return true
+// onCredit decides the call without the ledger, by what is known of its accounts, whose locks are held: within that it is admitted,
+// and owed where too little is in hand. ok is false when too many members owe already.
+func (c *call) onCredit(member *account) (d quota.Decision, ok bool) {
+	d, _ = c.judge(member, false)
+	if d.Admitted() && member != nil && member.owed == 0 && member.have < c.Cost {
+		s := c.epoch.shard(c.key)
+		if s.owing >= maxOwing {
+			return d, false
+		}
+		s.owing++
 	}
-	s := c.epoch.shard(c.key)
-	if s.owing >= maxOwing {
-		return false
-	}
-	s.owing++
-	return true
+	c.book(d, member)
+	return d, true
 }
 
 // undo takes a decision back that has not been told to anybody: it came after its day's end.
 func (c *call) undo(d quota.Decision) {
-	var member *account
-	if c.Member != "" {
-		s := c.epoch.shard(c.key)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		member = s.table.insert(c.key)
-	}
-	c.app.mu.Lock()
-	defer c.app.mu.Unlock()
+	member, unlock := c.lock()
+	defer unlock()
 	c.app.account.undo(d, d.Refused != quota.None)
 	if member != nil {
 		member.undo(d, d.Refused == quota.Member)

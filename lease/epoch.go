@@ -11,8 +11,7 @@ import (
 
 // epoch holds the accounts of one day. At the reset the book swaps in the next one; nothing is zeroed.
 //
-// Locks are taken in the order: a member's shard, then the application's account. No two of a kind are held together, but
-// that a shard of one day may be held while one of the next is taken.
+// Locks are taken in the order: a member's shard, then the application's account. No two of a kind are held together.
 type epoch struct {
 	day quota.Day
 	*accounts
@@ -104,4 +103,26 @@ func (e *epoch) lock(app *applicationAccount, key MemberKey) (a *account, unlock
 	s := e.shard(key)
 	s.mu.Lock()
 	return s.table.insert(key), s.mu.Unlock
+}
+
+// each visits all accounts, one after the other, with its lock held.
+func (e *epoch) each(visit func(a *account, app *applicationAccount, key MemberKey)) {
+	for i := range e.shards {
+		s := &e.shards[i]
+		s.mu.Lock()
+		for j := range s.table.slots {
+			if sl := &s.table.slots[j]; sl.full {
+				visit(&sl.account, nil, sl.key)
+			}
+		}
+		s.mu.Unlock()
+	}
+	e.mu.Lock()
+	list := e.list
+	e.mu.Unlock()
+	for _, app := range list {
+		app.mu.Lock()
+		visit(&app.account, app, app.slot)
+		app.mu.Unlock()
+	}
 }

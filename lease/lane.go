@@ -30,6 +30,7 @@ type lane struct {
 	stopped  chan struct{}
 
 	down   atomic.Pointer[error] // why the last request to the ledger failed; nil when it did not
+	began  atomic.Int64          // the tick at which the request under way began, plus one; 0: none is
 	counts struct{ requests, asks, unbacked atomic.Int64 }
 
 	// What follows is the goroutine's own.
@@ -63,7 +64,8 @@ const (
 type asker struct {
 	app     *applicationAccount // nil: the member's of key
 	key     MemberKey
-	settled bool // nothing else was on its way to the ledger when it was asked
+	settled bool  // nothing else was on its way to the ledger when it was asked
+	lack    int64 // calls to ask for; not above 0 when there are enough in hand
 }
 
 // errand is a borrow for which no call waits.
@@ -102,23 +104,6 @@ func (l *lane) enqueue(w *waiter) (quota.Decision, verdict) {
 	return d, v
 }
 
-// lock locks the call's accounts and returns the member's, which is made when there is none, and nil when the call has no member.
-func (w *waiter) lock() (member *account, unlock func()) {
-	app := w.app // w is another's as soon as it is answered
-	if w.Member == "" {
-		app.mu.Lock()
-		return nil, app.mu.Unlock
-	}
-	s := w.epoch.shard(w.key)
-	s.mu.Lock()
-	member = s.table.insert(w.key)
-	app.mu.Lock()
-	return member, func() {
-		app.mu.Unlock()
-		s.mu.Unlock()
-	}
-}
-
 // claim reports whether the lane may answer the call: not when its caller has left.
 func (w *waiter) claim() bool { return w.state.CompareAndSwap(unanswered, answered) }
 
@@ -134,7 +119,7 @@ func (w *waiter) abandon() bool { return w.state.CompareAndSwap(unanswered, aban
 // countWaiting counts the call as waiting in the accounts that cannot pay it, whose locks are held.
 func (w *waiter) countWaiting(app, member *account) {
 	for i, a := range [2]*account{app, member} {
-		if a != nil && !w.counted[i] && (!a.known || a.have < w.Cost) {
+		if a != nil && !w.counted[i] && a.wants(w.Cost) {
 			w.counted[i] = true
 			a.waiting++
 		}
@@ -263,21 +248,25 @@ func (l *lane) giveUp(w *waiter) bool {
 	member, unlock := w.lock()
 	defer unlock()
 	w.uncount(&w.app.account, member)
-	if !w.claim() {
-		return true
+	if w.claim() {
+		w.reply(l.withoutLedger(&w.call, member))
 	}
-	// What is known of the accounts is all there is to go by: within it the call is admitted, and owed.
-	d, _ := w.judge(member, false)
-	if !l.admit || !w.mayOwe(member) {
-		w.reply(quota.Decision{}, errLedgerDown)
-		return true
+	return true
+}
+
+// withoutLedger answers a call for which the ledger cannot be asked, and whose accounts are locked.
+func (l *lane) withoutLedger(c *call, member *account) (quota.Decision, error) {
+	if !l.admit {
+		return quota.Decision{}, errLedgerDown
 	}
-	w.book(d, member)
+	d, ok := c.onCredit(member)
+	if !ok {
+		return quota.Decision{}, errLedgerDown
+	}
 	if d.Admitted() {
 		l.counts.unbacked.Add(d.Cost)
 	}
-	w.reply(d, nil)
-	return true
+	return d, nil
 }
 
 // collect adds to the asks what w needs, whose accounts are locked. It reports whether there was room for it.
@@ -286,10 +275,10 @@ func (l *lane) collect(w *waiter, app, member *account) bool {
 		return false
 	}
 	l.epoch = w.epoch
-	if !app.known || app.have < w.Cost {
+	if app.wants(w.Cost) {
 		l.ask(app, Counter{Application: w.app.application, Endpoint: w.app.endpoint}, w.app, w.Limits.Application, w)
 	}
-	if member != nil && (!member.known || member.have < w.Cost) {
+	if member != nil && member.wants(w.Cost) {
 		l.ask(member, Counter{Member: w.key}, nil, w.Limits.Member, w)
 	}
 	return true
@@ -298,18 +287,19 @@ func (l *lane) collect(w *waiter, app, member *account) bool {
 // ask adds w to what is asked for an account.
 func (l *lane) ask(a *account, c Counter, app *applicationAccount, limit quota.Limit, w *waiter) {
 	if a.ask == 0 {
-		l.asks = append(l.asks, Ask{Counter: c, Least: quota.MaxCost, Owed: a.owed})
-		l.askers = append(l.askers, asker{app: app, key: c.Member, settled: !a.noting})
-		a.ask = uint16(len(l.asks))
-		k := &l.asks[a.ask-1]
-		k.Most = -a.have
+		k := asker{app: app, key: c.Member, settled: !a.noting, lack: -a.have}
 		if l.down.Load() == nil { // after a failure whole blocks might be lost again and again
-			k.Most += a.block(limit, w.Cost, l.ticks())
+			k.lack += a.block(limit, w.Cost, l.ticks())
 		}
+		l.asks = append(l.asks, Ask{Counter: c, Least: quota.MaxCost, Owed: a.owed})
+		l.askers = append(l.askers, k)
+		a.ask = uint16(len(l.asks))
 	}
+	lack := &l.askers[a.ask-1].lack
+	*lack += w.Cost
 	k := &l.asks[a.ask-1]
 	k.Limit = limit
-	k.Most += w.Cost
+	k.Most = max(0, *lack) // with enough in hand, only what the ledger knows is asked for
 	k.Least = max(1, min(k.Least, w.Cost-a.have))
 	k.LastCall = max(k.LastCall, w.now.Unix())
 }
@@ -318,6 +308,7 @@ func (l *lane) ask(a *account, c Counter, app *applicationAccount, limit quota.L
 // credits the accounts with the answer.
 func (l *lane) request() error {
 	ctx := context.Background() // a borrow has no deadline: its answer counts whenever it comes
+	l.began.Store(int64(l.ticks()) + 1)
 	grants := l.grants[:len(l.asks)]
 	var err error
 	var day quota.Day
@@ -332,6 +323,7 @@ func (l *lane) request() error {
 	if err == nil {
 		err = l.ledger.Borrow(ctx, day, l.asks, grants)
 	}
+	l.began.Store(0)
 	l.noteDown(err)
 	l.counts.requests.Add(1)
 	l.counts.asks.Add(int64(len(l.asks)))
@@ -348,6 +340,12 @@ func (l *lane) request() error {
 	}
 	l.asks, l.askers, l.epoch = l.asks[:0], l.askers[:0], nil
 	return err
+}
+
+// stalled reports whether the ledger has left a request unanswered for longer than wait.
+func (l *lane) stalled(wait time.Duration) bool {
+	began := l.began.Load()
+	return began != 0 && time.Duration(int64(l.ticks())+1-began)*time.Second/ticksPerSecond > wait
 }
 
 // noteDown remembers whether the ledger can be reached, and logs when that changes.

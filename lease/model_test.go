@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/quota"
 )
 
@@ -42,6 +43,11 @@ func (l *modelLedger) Borrow(_ context.Context, day quota.Day, asks []Ask, grant
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return l.fail
+	}
+	for _, a := range asks { // as a ledger does with what it was never promised
+		if a.Least < 1 || a.Most < 0 || a.Most > 0 && a.Most < a.Least || a.Owed < 0 {
+			return fault.New(fault.Invalid, "A malformed ask: %+v.", a)
+		}
 	}
 	l.requests++
 	l.asks += len(asks)

@@ -54,6 +54,7 @@ type sweeper struct {
 	from    []noted    // guarded by notes: by return
 	day     *epoch     // guarded by notes: of the returns
 	ahead   []tomorrow // guarded by notes: to borrow for in the next day
+	failing bool       // guarded by notes: the last return failed
 
 	// What follows is the loop's own.
 	stripe int
@@ -61,6 +62,7 @@ type sweeper struct {
 	found  int64     // accounts seen in the sweep under way
 	last   time.Time // the clock's reading at the last step
 	ticked time.Time // the ticker's at the last step
+	end    time.Time // the end of the day that was running at the last step
 }
 
 // noted is the account that a return came from.
@@ -272,14 +274,26 @@ func (s *sweeper) send() error {
 		err := s.book.ledger.Return(context.Background(), s.day.day, s.returns[start:end])
 		if err != nil {
 			errs = append(errs, err)
-			s.log.Warn("leases could not be returned: they are forfeited", "counters", end-start, "error", err)
 		}
+		s.noteFailing(err)
 		for i := start; i < end; i++ {
 			s.sent(&s.returns[i], s.from[i].app, err)
 		}
 	}
 	s.returns, s.from = s.returns[:0], s.from[:0]
 	return errors.Join(errs...)
+}
+
+// noteFailing logs when returns begin to fail, and when they no longer do.
+func (s *sweeper) noteFailing(err error) {
+	if failing := err != nil; failing != s.failing {
+		s.failing = failing
+		if failing {
+			s.log.Warn("the ledger takes nothing back: leases are forfeited and refusals are noted later", "error", err)
+		} else {
+			s.log.Info("the ledger takes leases back again")
+		}
+	}
 }
 
 // sent enters into the account what became of a return.
@@ -347,60 +361,38 @@ func (s *sweeper) halt() {
 // stop ends the loop and returns all leases of all days.
 func (s *sweeper) stop(ctx context.Context) error {
 	s.halt()
-	b := s.book
-	b.mu.Lock()
-	epochs := append([]*epoch{b.current.Load()}, b.over...)
-	if b.next != nil {
-		epochs = append(epochs, b.next)
-	}
-	b.mu.Unlock()
 	s.notes.Lock()
 	defer s.notes.Unlock()
 	var errs []error
-	for _, e := range epochs {
+	for _, e := range s.book.epochs() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		errs = append(errs, s.returnAll(e))
-	}
-	return errors.Join(errs...)
-}
-
-func (s *sweeper) returnAll(e *epoch) error {
-	s.day = e
-	var errs []error
-	for i := range e.shards {
-		sh := &e.shards[i]
-		sh.mu.Lock()
-		for j := range sh.table.slots {
-			if sl := &sh.table.slots[j]; sl.full {
-				s.take(&sl.account, nil, sl.key, sl.have)
-			}
+		s.day = e
+		var lost int64
+		e.each(func(a *account, app *applicationAccount, key MemberKey) {
+			lost += a.owed
+			s.take(a, app, key, a.have)
+		})
+		if lost > 0 {
+			s.log.Error("calls that were admitted while the ledger was down could not be charged: they are lost", "calls", lost, "day", e.day.Date)
 		}
-		sh.mu.Unlock()
 		errs = append(errs, s.send())
 	}
-	e.mu.Lock()
-	list := e.list
-	e.mu.Unlock()
-	for _, app := range list {
-		app.mu.Lock()
-		s.take(&app.account, app, MemberKey{}, app.account.have)
-		app.mu.Unlock()
-	}
-	return errors.Join(append(errs, s.send())...)
+	return errors.Join(errs...)
 }
 
 // watchClock notices when the clock is set across a reset: the wall clock and the monotonic one then part.
 func (s *sweeper) watchClock(now, ticked time.Time) {
 	if !s.ticked.IsZero() {
 		set := now.Round(0).Sub(s.last.Round(0)) - ticked.Sub(s.ticked)
-		if end := s.book.current.Load().day.End; set > jump && s.last.Before(end) && now.Sub(end) > jump {
+		if set > jump && now.Sub(s.end) > jump {
 			s.log.Error("the clock was set over a reset: check it", "by", set)
 			s.jumpedAt.Store(&now)
 		}
 	}
 	s.last, s.ticked = now, ticked
+	s.end = s.book.epoch(now).day.End
 }
 
 // jumped returns an error while the clock is not to be trusted.

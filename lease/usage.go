@@ -2,6 +2,8 @@ package lease
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -9,37 +11,32 @@ import (
 // single node the figures are exact: they count every decision made before Usage was called.
 func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 	e := b.epoch(b.now())
-	accounts := e.of(application)
-	err := b.sweeper.note(e, func(take func(*account, *applicationAccount, MemberKey)) {
-		for _, app := range accounts {
-			app.mu.Lock()
-			take(&app.account, app, MemberKey{})
-			app.mu.Unlock()
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
+	b.sweeper.notes.Lock() // nothing is on its way to the ledger: each figure is either there or here
+	defer b.sweeper.notes.Unlock()
 	records, err := b.ledger.Read(ctx, e.day.Date, application)
 	if err != nil {
 		return nil, err
 	}
-	held := make(map[string]*applicationAccount, len(accounts))
-	for _, app := range accounts {
-		held[app.endpoint] = app
+	for _, app := range e.of(application) {
+		i, ok := slices.BinarySearchFunc(records, app.endpoint, func(r Record, id string) int { return strings.Compare(r.Endpoint, id) })
+		if !ok {
+			records = slices.Insert(records, i, Record{Endpoint: app.endpoint})
+		}
+		r := &records[i]
+		app.mu.Lock()
+		r.Granted = app.account.usedOf(r.Granted)
+		r.Refused += int64(app.account.refused)
+		r.RefusedForMember += int64(app.refusedForMember)
+		r.LastCall = max(r.LastCall, app.lastCall)
+		app.mu.Unlock()
 	}
 	var usages []Usage
 	for _, r := range records {
-		if r.LastCall == 0 {
-			continue // borrowed ahead, and never called
+		if r.LastCall > 0 { // else it was borrowed ahead, and never called
+			usages = append(usages, Usage{
+				Endpoint: r.Endpoint, Used: r.Granted, Refused: r.Refused, RefusedForMember: r.RefusedForMember, LastCall: time.Unix(r.LastCall, 0).UTC(),
+			})
 		}
-		u := Usage{Endpoint: r.Endpoint, Used: r.Granted, Refused: r.Refused, RefusedForMember: r.RefusedForMember, LastCall: time.Unix(r.LastCall, 0).UTC()}
-		if app := held[r.Endpoint]; app != nil {
-			app.mu.Lock()
-			u.Used = app.account.usedOf(r.Granted)
-			app.mu.Unlock()
-		}
-		usages = append(usages, u)
 	}
 	return usages, nil
 }
@@ -52,22 +49,10 @@ func (b *Book) MemberUsage(ctx context.Context, application, member string, endp
 	for i, endpoint := range endpoints {
 		keys[i] = NewMemberKey(b.secret, application, endpoint, member)
 	}
-	err := b.sweeper.note(e, func(take func(*account, *applicationAccount, MemberKey)) {
-		for _, k := range keys {
-			s := e.shard(k)
-			s.mu.Lock()
-			if a := s.table.find(k); a != nil {
-				take(a, nil, k)
-			}
-			s.mu.Unlock()
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
+	b.sweeper.notes.Lock() // as in Usage
+	defer b.sweeper.notes.Unlock()
 	usages := make([]MemberUsage, 0, len(keys))
-	for start := 0; start < len(keys); start += MaxBatch {
-		batch := keys[start:min(start+MaxBatch, len(keys))]
+	for batch := range slices.Chunk(keys, MaxBatch) {
 		records, err := b.ledger.ReadMembers(ctx, e.day.Date, batch)
 		if err != nil {
 			return nil, err
@@ -78,24 +63,11 @@ func (b *Book) MemberUsage(ctx context.Context, application, member string, endp
 			s.mu.Lock()
 			if a := s.table.find(batch[i]); a != nil {
 				u.Used = a.usedOf(r.Granted)
+				u.Refused += int64(a.refused)
 			}
 			s.mu.Unlock()
 			usages = append(usages, u)
 		}
 	}
 	return usages, nil
-}
-
-// note writes to the ledger what the accounts have to tell it and have not yet: those for which each calls take, with their
-// locks held.
-func (s *sweeper) note(e *epoch, each func(take func(*account, *applicationAccount, MemberKey))) error {
-	s.notes.Lock()
-	defer s.notes.Unlock()
-	s.day = e
-	each(func(a *account, app *applicationAccount, k MemberKey) {
-		if !a.noting {
-			s.take(a, app, k, 0)
-		}
-	})
-	return s.send()
 }
