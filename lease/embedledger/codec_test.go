@@ -2,6 +2,7 @@ package embedledger
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -111,7 +112,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		var r lease.Record
 		if err := decodeRecord(value, &r); err != nil {
-			if err != errValue {
+			if !errors.Is(err, errValue) {
 				t.Fatalf("%x: %v", value, err)
 			}
 			return

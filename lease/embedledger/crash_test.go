@@ -83,7 +83,7 @@ func (c crash) survives(tale story, durability embedledger.Durability) error {
 		wrong = tale.states[i].differs(l)
 	}
 	if wrong != "" {
-		return fmt.Errorf("%s: after %d steps, %d begun: %s", c.what, c.done, c.begun, errors.Join(errors.New(wrong), l.Close()))
+		return errors.Join(fmt.Errorf("%s: after %d steps, %d begun: %s", c.what, c.done, c.begun, wrong), l.Close())
 	}
 	return l.Close()
 }

@@ -271,7 +271,7 @@ func (nowhere) SyncTo(int64) (bool, error)             { return true, nil }
 func (nowhere) SyncData() error                        { return nil }
 func (nowhere) Prefetch(int64, int64) error            { return nil }
 func (nowhere) Fd() uintptr                            { return vfs.InvalidFd }
-func (n nowhere) Stat() (vfs.FileInfo, error)          { return nowhereInfo{name: n.name}, nil }
+func (n nowhere) Stat() (vfs.FileInfo, error)          { return nowhereInfo(n), nil }
 
 // nowhereInfo describes a nowhere: an empty file.
 type nowhereInfo struct{ name string }

@@ -137,7 +137,7 @@ func testBatch(t *testing.T, l lease.Ledger) {
 		asks[i] = lease.Ask{Counter: lease.Counter{Member: key}, Limit: quota.Limit(i % 5), Least: 1, Most: int64(1 + i%3)}
 	}
 	asks[100].Counter = app("acme", "posts.create")
-	for round := int64(0); round < 3; round++ {
+	for round := range int64(3) {
 		for i, g := range borrow(t, l, today, asks...) {
 			before := min(round*asks[i].Most, int64(asks[i].Limit))
 			calls := min(asks[i].Most, int64(asks[i].Limit)-before)
@@ -233,7 +233,9 @@ func testNamesApart(t *testing.T, l lease.Ledger) {
 		app("a", "bc"), app("ab", "c"), app("a", "b:c"), app("a:b", "c"), app("a", "*"), app("a", "a"),
 		app("a", "bcd"), app("aa", "\xff"), app("b", "ä"), app("\x01", "\x00\x01"), app("\x01\x00", "\x01"),
 		app(long+"x", "y"), app(long, "xy"), app("y", long+"x"),
-		member(0), member(1), {Member: lease.MemberKey{1}}, {Member: lease.MemberKey{0, 1, 'a', 'b', 'c'}},
+		member(0), member(1),
+		{Member: lease.MemberKey{1}},
+		{Member: lease.MemberKey{0, 1, 'a', 'b', 'c'}},
 	}
 	for i, c := range counters {
 		n := int64(i + 1)
