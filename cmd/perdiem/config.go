@@ -33,7 +33,8 @@ type config struct {
 	Data            string // the folder
 	Durability      embedledger.Durability
 	RetentionDays   int
-	Catalog         string // the file; empty: catalogs come by perdiem apply
+	Catalog         string          // the file; empty: catalogs come by perdiem apply
+	CatalogNamed    yamldoc.Problem // where the configuration names it; without a text
 	OperatorKeyFile string
 
 	Day             quota.DayRule
@@ -51,8 +52,8 @@ type sourceConfig struct {
 
 const maxRetentionDays = 36_500
 
-// readConfig reads the configuration file. The error is a [yamldoc.Problems] with everything that is wrong with it and with the catalog that it
-// names, or says what kept a file from being read.
+// readConfig reads the configuration file. The error is a [yamldoc.Problems] with everything that is wrong with it and, then, with the catalog
+// that it names; or it says what kept the file from being read.
 func readConfig(file string, getenv func(string) (string, bool)) (*config, error) {
 	data, err := readBounded(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,24 +69,24 @@ func readConfig(file string, getenv func(string) (string, bool)) (*config, error
 	}
 	// Whoever mends this file wants to mend the other as well.
 	_, err = c.readCatalog()
-	var more yamldoc.Problems
-	if err != nil && !errors.As(err, &more) {
-		return nil, fmt.Errorf("%w\n%w", problems, err)
-	}
-	return nil, slices.Concat(problems, more)
+	more, _ := errors.AsType[yamldoc.Problems](err)
+	return nil, yamldoc.Join(problems, more)
 }
 
-// readCatalog reads the catalog that the configuration names; nil where it names none. The error is as readConfig's.
+// readCatalog reads the catalog that the configuration names; nil where it names none. The error is a [yamldoc.Problems]. Where the file cannot be
+// read, that is a problem of the configuration.
 func (c *config) readCatalog() (*catalog.Catalog, error) {
 	if c.Catalog == "" {
 		return nil, nil
 	}
 	data, err := readBounded(c.Catalog)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the catalog %s does not exist: write it, or take catalog out of the configuration", c.Catalog)
-	}
 	if err != nil {
-		return nil, err
+		problem := c.CatalogNamed
+		problem.Text = fmt.Sprintf("catalog: %v", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			problem.Text = fmt.Sprintf("catalog: %s does not exist: write it, or leave catalog out", c.Catalog)
+		}
+		return nil, yamldoc.Problems{problem}
 	}
 	return catalog.Parse(c.Catalog, data)
 }
@@ -114,10 +115,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 	}
 	doc := yamldoc.Parse(file, data)
 	p.root(doc.Root())
-	if len(p.config.Identity) == 0 && doc.Err() == nil {
-		at, _ := doc.Root().At("identity")
-		at.Problem("names no source; without one nobody is let in")
-	}
+	p.config.CatalogNamed.File = file
 	if p.config.OperatorKeyFile == "" {
 		p.config.OperatorKeyFile = filepath.Join(p.config.Data, "operator.key")
 	}
@@ -152,8 +150,11 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.RetentionDays = int(days)
 			}
 		},
-		"catalog": func(n yamldoc.Node) { p.set(n, p.path, &c.Catalog) },
-		"day":     p.day,
+		"catalog": func(n yamldoc.Node) {
+			p.set(n, p.path, &c.Catalog)
+			c.CatalogNamed.Line, c.CatalogNamed.Column = n.Place()
+		},
+		"day": p.day,
 		"headers": func(n yamldoc.Node) {
 			if text, ok := p.oneOf(n, "ietf", "legacy", "none"); ok {
 				c.Headers, _ = answer.ParseHeaders(text)
@@ -285,6 +286,10 @@ func (p *configParser) unknownApplications(n yamldoc.Node) {
 func (p *configParser) identity(n yamldoc.Node) {
 	var sources []sourceConfig
 	var tokens bool
+	const nobody = "names no source; without one nobody is let in"
+	if n.IsEmpty() {
+		n.Problem(nobody)
+	}
 	n.List(func(_ int, item yamldoc.Node) {
 		named := 0
 		name := func(read func(yamldoc.Node)) func(yamldoc.Node) {
@@ -303,6 +308,9 @@ func (p *configParser) identity(n yamldoc.Node) {
 			"jwt":           name(func(n yamldoc.Node) { refuse(n, "identity.jwt") }),
 			"introspection": name(func(n yamldoc.Node) { refuse(n, "identity.introspection") }),
 		})
+		if item.IsEmpty() {
+			item.Problem(nobody)
+		}
 		if isMap && named > 1 {
 			item.Problem("an item holds one source; begin each with a dash")
 		}

@@ -47,7 +47,8 @@ func TestConfigDefaults(t *testing.T) {
 	want := &config{
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
 		UpstreamTimeout: time.Minute, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
-		Day: dayRule(t, "UTC", "00:00"), Identity: []sourceConfig{{}}, UsageForMembers: true,
+		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
+		Day:          dayRule(t, "UTC", "00:00"), Identity: []sourceConfig{{}}, UsageForMembers: true,
 	}
 	for _, text := range []string{"", "# nothing\n", "{}"} {
 		got, err := parseConfig("conf/perdiem.yaml", []byte(text), getenv)
@@ -91,7 +92,7 @@ identity:
 		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
 		UpstreamTimeout: 5 * time.Second,
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
-		Catalog: "/etc/perdiem/catalog.yaml", OperatorKeyFile: "/etc/perdiem/operator.key",
+		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 8, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
 		Identity: []sourceConfig{
 			{Headers: &identity.HeaderOptions{Application: "X-App-Id", Member: "X-Member-Id", From: []netip.Prefix{
@@ -170,7 +171,11 @@ func TestConfigProblems(t *testing.T) {
 		{"unknown applications", "unknown_applications: admit", []string{"1:23: unknown_applications: must be refuse, not admit"}},
 
 		{"nobody identifies", "identity: []", []string{"1:11: identity: names no source; without one nobody is let in"}},
-		{"an empty source", "identity: [{}]", []string{"1:11: identity: names no source; without one nobody is let in"}},
+		{"nobody identifies, beside another problem", "identity: []\ntls: {}", []string{
+			"1:11: identity: names no source; without one nobody is let in",
+			"2:1: tls is not built yet; leave it out",
+		}},
+		{"an empty source", "identity: [{}]", []string{"1:12: identity[0]: names no source; without one nobody is let in"}},
 		{"sources that are not built yet", "identity:\n  - jwt: {}\n  - introspection: {}\n  - tokens: {header: X-Api-Key}", []string{
 			"2:5: identity.jwt is not built yet; leave it out",
 			"3:5: identity.introspection is not built yet; leave it out",
@@ -220,18 +225,20 @@ func TestConfigAndCatalogProblems(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("perdiem.yaml", "durability: paper\ncatalog: c.yaml\n")
+	write("perdiem.yaml", "durability: paper\ncatalog: c.yaml\nday: {starts: noon}\n")
 	write("c.yaml", "catch_all: {member: -1}\n")
 	_, err := readConfig(file, getenv)
 	var problems yamldoc.Problems
-	if !errors.As(err, &problems) || len(problems) != 2 {
+	if !errors.As(err, &problems) || len(problems) != 3 || problems[2].File != filepath.Join(folder, "c.yaml") {
 		t.Errorf("got %v", err)
 	}
 	if err := os.Remove(filepath.Join(folder, "c.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	_, err = readConfig(file, getenv)
-	if err == nil || !strings.Contains(err.Error(), "paper") || !strings.Contains(err.Error(), "does not exist") {
+	problems = nil
+	if !errors.As(err, &problems) || len(problems) != 3 || problems[1].File != file || problems[1].Line != 2 || problems[1].Column != 10 ||
+		!strings.HasSuffix(problems[1].Text, "c.yaml does not exist: write it, or leave catalog out") {
 		t.Errorf("got %v", err)
 	}
 	write("perdiem.yaml", strings.Repeat("#", yamldoc.MaxSize+1))

@@ -120,6 +120,12 @@ func (n Node) IsMap() bool {
 // IsList reports whether the value is a list.
 func (n Node) IsList() bool { _, ok := n.value.(*ast.SequenceNode); return ok }
 
+// IsEmpty reports whether the value is a mapping or a list that holds nothing.
+func (n Node) IsEmpty() bool {
+	list, ok := n.value.(*ast.SequenceNode)
+	return ok && len(list.Values) == 0 || n.IsMap() && len(n.entries()) == 0
+}
+
 // Map calls, for each key of a mapping in the order of the document, the func that fields holds for it. It reports
 // keys that fields does not know, and keys that come twice, of which the first counts. It returns false where the value is no mapping.
 func (n Node) Map(fields map[string]func(Node)) bool {

@@ -32,6 +32,22 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Join returns the problems of a and b: those of one file together, in the order of their places, the files in the order in which a and b
+// name them first.
+func Join(a, b Problems) Problems {
+	all := slices.Concat(a, b).sorted()
+	var files []string
+	for _, p := range slices.Concat(a, b) {
+		if !slices.Contains(files, p.File) {
+			files = append(files, p.File)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Problem) int {
+		return cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File))
+	})
+	return all
+}
+
 // sorted returns the problems in the order of their places; those of one place stay in the order in which they were found.
 func (p Problems) sorted() Problems {
 	p = slices.Clone(p)
