@@ -17,12 +17,16 @@ func TestReadAnswer(t *testing.T) {
 		want   answer
 		wrong  bool
 	}{
-		{name: "admitted", status: 200, limits: `"application";r=488;t=21600, "member";r=47;t=21600`,
-			want: answer{status: 200, resetsIn: 21600, left: allowance{488, 47}}},
+		{
+			name: "admitted", status: 200, limits: `"application";r=488;t=21600, "member";r=47;t=21600`,
+			want: answer{status: 200, resetsIn: 21600, left: allowance{488, 47}},
+		},
 		{name: "no member", status: 200, limits: `"application";r=0;t=1`, want: answer{status: 200, resetsIn: 1, left: allowance{0, -1}}},
 		{name: "unlimited", status: 200, want: answer{status: 200, resetsIn: -1, left: allowance{-1, -1}}},
-		{name: "refused", status: 429, limits: `"application";r=488;t=9, "member";r=0;t=9`, body: refusal,
-			want: answer{status: 429, refusedBy: "member", resetsIn: 9, resetsAt: midnight, left: allowance{488, 0}}},
+		{
+			name: "refused", status: 429, limits: `"application";r=488;t=9, "member";r=0;t=9`, body: refusal,
+			want: answer{status: 429, refusedBy: "member", resetsIn: 9, resetsAt: midnight, left: allowance{488, 0}},
+		},
 		{name: "of the upstream", status: 503, body: "down", want: answer{status: 503, resetsIn: -1, left: allowance{-1, -1}}},
 		{name: "a refusal without a body", status: 429, wrong: true},
 		{name: "a refusal that names nothing", status: 429, body: `{"resetsAt": "2026-11-24T00:00:00Z"}`, wrong: true},

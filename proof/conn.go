@@ -37,12 +37,12 @@ func (c *conn) close() {
 // callHeader carries a call's id to the upstream.
 const callHeader = "X-Proof-Call"
 
-// do sends a call and reads its answer, and enters both into k. The error says why there is no answer; the connection is of no use
+// post sends a call and reads its answer, and enters both into k. The error says why there is no answer; the connection is of no use
 // then.
-func (c *conn) do(k *call, method, path string) error {
-	c.compose(method, path, k.application, k.member, k.id)
+func (c *conn) post(k *call, path string) error {
+	c.compose(http.MethodPost, path, k.application, k.member, k.id)
 	k.sent = time.Now()
-	response, body, err := c.exchange(method)
+	response, body, err := c.exchange(http.MethodPost) //nolint:bodyclose // exchange has read it to its end
 	k.ended = time.Now()
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (c *conn) do(k *call, method, path string) error {
 // usage asks for the usage of an application, and of a member of it unless member is empty.
 func (c *conn) usage(application, member string) (*usageReport, error) {
 	c.compose(http.MethodGet, "/perdiem/usage", application, member, 0)
-	response, body, err := c.exchange(http.MethodGet)
+	response, body, err := c.exchange(http.MethodGet) //nolint:bodyclose // exchange has read it to its end
 	if err != nil {
 		return nil, fmt.Errorf("usage of %s %s: %w", application, member, err)
 	}

@@ -39,7 +39,8 @@ func (r reset) dayOf(c *call) (day, error) {
 		return c.answer.resetsIn >= 0 && in > end.Sub(c.ended)-time.Millisecond && in < end.Sub(c.sent)+time.Second+time.Millisecond
 	}
 	tomorrow := r.at.Add(24 * time.Hour)
-	d, end := unknownDay, time.Time{}
+	var d day
+	var end time.Time
 	switch {
 	case fits(tomorrow):
 		d, end = newDay, tomorrow

@@ -15,10 +15,7 @@ func around(sent, ended int, d day, status int, refusedBy, member string) call {
 		end = end.Add(24 * time.Hour)
 	}
 	k := call{application: "acme", member: member, sent: ms(sent), ended: ms(ended)}
-	left := end.Sub(k.sent)
-	if left < 0 {
-		left = 0
-	}
+	left := max(0, end.Sub(k.sent))
 	k.answer = answer{status: status, refusedBy: refusedBy, resetsIn: int64((left + time.Second - 1) / time.Second), left: allowance{application: 7}}
 	if status == 429 {
 		k.answer.resetsAt = end

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"time"
 )
@@ -59,7 +58,7 @@ func connect(ctx context.Context, address string, rate int) (*load, error) {
 		}
 		for range warmCalls {
 			k := call{application: warmApplication}
-			if err := l.conns[i].do(&k, http.MethodPost, "/warm"); err != nil {
+			if err := l.conns[i].post(&k, "/warm"); err != nil {
 				return err
 			}
 			if !k.admitted() {
@@ -97,7 +96,7 @@ func (l *load) run(ctx context.Context, from, until time.Time) ([]call, error) {
 			}
 			k := call{id: uint64(i)<<32 | n, due: due}
 			k.application, k.member = pick.next()
-			if err := l.conns[i].do(&k, http.MethodPost, "/rest/posts"); err != nil {
+			if err := l.conns[i].post(&k, "/rest/posts"); err != nil {
 				return fmt.Errorf("a call of %s %s: %w", k.application, k.member, err)
 			}
 			if waited {

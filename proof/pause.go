@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"syscall"
 	"time"
@@ -88,7 +87,7 @@ func stopOver(ctx context.Context, n *node, r reset) (stoppage, []call, error) {
 			k := &calls[i]
 			k.id = witnessNumber + uint64(i)
 			k.application, k.member = newPicker(k.id).next()
-			err := conns[i].do(k, http.MethodPost, "/rest/posts")
+			err := conns[i].post(k, "/rest/posts")
 			k.due = k.sent
 			return err
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +71,7 @@ func (s *siege) hammer(ctx context.Context, seed uint64) error {
 			c.close()
 			c = nil
 		}
-		_ = sleep(ctx, k.sent.Add(time.Duration(s.pace.Load())).Sub(time.Now()))
+		_ = sleep(ctx, time.Until(k.sent.Add(time.Duration(s.pace.Load()))))
 	}
 	return nil
 }
@@ -81,7 +80,7 @@ func (s *siege) hammer(ctx context.Context, seed uint64) error {
 func (s *siege) call(c *conn, run int, member string) (call, error) {
 	k := call{id: s.ids.Add(1), application: application, member: member, run: run}
 	s.inFlight.Add(1)
-	err := c.do(&k, http.MethodPost, "/rest/posts")
+	err := c.post(&k, "/rest/posts")
 	s.mu.Lock()
 	s.calls = append(s.calls, k)
 	s.mu.Unlock()

@@ -142,8 +142,18 @@ func TestResume(t *testing.T) {
 
 func TestNewDayRule(t *testing.T) {
 	for _, c := range []struct{ zone, starts string }{
-		{"", "00:00"}, {"Local", "00:00"}, {"Mars/Olympus", "00:00"}, {"../etc/passwd", "00:00"},
-		{"UTC", ""}, {"UTC", "24:00"}, {"UTC", "0:00"}, {"UTC", "00:60"}, {"UTC", "00:00:60"}, {"UTC", "00:00:0"}, {"UTC", "noon"}, {"UTC", "-1:00"},
+		{"", "00:00"},
+		{"Local", "00:00"},
+		{"Mars/Olympus", "00:00"},
+		{"../etc/passwd", "00:00"},
+		{"UTC", ""},
+		{"UTC", "24:00"},
+		{"UTC", "0:00"},
+		{"UTC", "00:60"},
+		{"UTC", "00:00:60"},
+		{"UTC", "00:00:0"},
+		{"UTC", "noon"},
+		{"UTC", "-1:00"},
 	} {
 		if r, err := quota.NewDayRule(c.zone, c.starts); err == nil {
 			t.Errorf("NewDayRule(%q, %q) = %v: want an error", c.zone, c.starts, r)
