@@ -1,51 +1,61 @@
-# Each target says what it does after its name: see `make help`.
+# perdiem's tasks. `make help` lists them.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test race check fuzz proof bench bench-size debian
+.PHONY: help run test check format race proof bench bench-size fuzz compiler
 
-GO ?= go
-LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
-MODULES := . bench
+GO       ?= go
+PKG      ?= ./...
 FUZZTIME ?= 20s
-# What the fuzzer is to be run on whenever the tests are; `make fuzz` runs it on all.
-FUZZED := ./catalog:FuzzMatch ./catalog:FuzzParse ./identity:FuzzToken ./lease/embedledger:FuzzKey
+LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+MODULES  := . bench tools
 
-help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+# $(call need,PROGRAM,PACKAGES) makes sure that a program is there: it installs Debian's packages where that is possible, and says what to
+# install where it is not.
+define need
+command -v $(1) >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(2) >/dev/null; \
+else echo "make: there is no $(1): install it (on Debian: sudo apt-get install $(2)), then run this again" >&2; exit 1; fi
+endef
 
-run: ## starts the demo: a sample API behind the gateway, everything in a temporary folder
+help: ## List the tasks
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r task text; do printf '  %-11s %s\n' "$$task" "$$text"; done
+
+run: ## Start a demo: a sample API behind the gateway, with tokens and a curl to try
 	$(GO) run ./cmd/perdiem demo
 
-test: debian ## runs all tests, again with the race detector, and the fuzzer for 20 s a target
-	$(GO) test ./...
-	cd bench && $(GO) test ./...
-	$(MAKE) race
-	@for t in $(FUZZED); do \
-	  $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%%:*}" || exit 1; done
+test: race fuzz ## Run all tests under the race detector, then every fuzz target for FUZZTIME (20s); installs what they need
 
-race: debian ## runs all tests with the race detector, the model of the leases at a tenth of its length
-	PERDIEM_MODEL_OPERATIONS=10000 $(GO) test -race ./...
+check: ## Format, lint, and see that the modules are tidy
+	$(LINT) run --allow-parallel-runners ./...
+	cd bench && $(LINT) run --config ../.golangci.yml ./...
+	for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff); done
 
-check: ## looks at format, lint, and the modules' lists of what they need
-	@for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff) || exit 1; done
-	$(GO) vet ./...
-	$(LINT) run ./...
+format: ## Format all code
+	$(LINT) fmt ./...
+	cd bench && $(LINT) fmt --config ../.golangci.yml ./...
 
-fuzz: ## runs the fuzzer on every target, FUZZTIME each
-	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r d; do \
-	  for f in $$(cat $$d/*_test.go | sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p'); do \
-	    echo "$$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$d || exit 1; done; done
+race: compiler ## Run all tests under the race detector (PKG=./lease: those of a package)
+	$(GO) test -race -timeout 20m $(PKG)
+	cd bench && $(GO) vet ./...
 
-proof: ## kills, resets and pauses the real program under load, and counts at the upstream
+fuzz: ## Run every fuzz target for FUZZTIME (20s)
+	grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' --exclude-dir=bench . | sort | while IFS=: read -r file text; do \
+		echo "$${text#func } of $$(dirname $$file)"; \
+		$(GO) test -run '^$$' -fuzz "^$${text#func }$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" < /dev/null; \
+	done
+
+proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause (some minutes)
 	$(GO) run ./proof
 
-bench: ## measures what is promised of speed beside its floors, by turns; needs wrk, and a quiet machine
+bench: ## Measure every promise of speed beside its floor, in ten rounds (an hour; needs wrk and a quiet machine)
+	@$(call need,wrk,wrk)
 	cd bench && $(GO) run ./cmd/run
 
-bench-size: ## calls ten million members in a day: memory, disk, restart, and dropping the day
+bench-size: ## Ten million members in a day: memory, disk, restart, and a day dropped under load
 	cd bench && $(GO) run ./size
 
 # The race detector needs a C compiler.
-debian:
-	@command -v gcc >/dev/null && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; \
-	else echo "the tests need a C compiler for the race detector: install gcc and libc6-dev" >&2; exit 1; fi
+compiler:
+	@$(call need,gcc,gcc libc6-dev)
