@@ -43,7 +43,7 @@ race: compiler ## Run all tests under the race detector (PKG=./lease: those of a
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' --exclude-dir=bench . | sort | while IFS=: read -r file text; do \
 		echo "$${text#func } of $$(dirname $$file)"; \
-		$(GO) test -run '^$$' -fuzz "^$${text#func }$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" < /dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$${text#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$(dirname $$file)" < /dev/null; \
 	done
 
 proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause (some minutes)

@@ -174,8 +174,7 @@ func (c *client) call(method, path string, query url.Values, body, out any) erro
 	}
 	reply, err := c.http.Do(request)
 	if err != nil {
-		var failure *url.Error
-		if errors.As(err, &failure) {
+		if failure, ok := errors.AsType[*url.Error](err); ok {
 			err = failure.Err // it repeats the address, with the query
 		}
 		return fmt.Errorf("the node at %s does not answer: %w: see that it runs, or name another by --server or -c", c.base, err)

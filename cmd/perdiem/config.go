@@ -133,7 +133,7 @@ func (p *configParser) root(n yamldoc.Node) {
 	var upstream bool
 	fields := map[string]func(yamldoc.Node){
 		"listen":   p.listen,
-		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream, _ = p.url(n) },
+		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream = p.url(n) },
 		"upstream_timeout": func(n yamldoc.Node) {
 			if d, ok := p.duration(n); ok {
 				c.UpstreamTimeout = d
@@ -173,7 +173,7 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.UsageForMembers = false
 			}
 		},
-		"portal_url": func(n yamldoc.Node) { c.PortalURL, _ = p.url(n) },
+		"portal_url": func(n yamldoc.Node) { c.PortalURL = p.url(n) },
 		"method_override": func(n yamldoc.Node) {
 			if v, ok := n.Bool(); ok && v {
 				refuse(n, "method_override")

@@ -139,11 +139,11 @@ func validAddress(text string) bool {
 	return err == nil && number >= 0 && number <= math.MaxUint16
 }
 
-// url returns the address of a web server: a scheme, a host, and perhaps a path.
-func (v values) url(n yamldoc.Node) (*url.URL, bool) {
+// url returns the address of a web server: a scheme, a host, and perhaps a path; nil where there was a problem.
+func (v values) url(n yamldoc.Node) *url.URL {
 	text, ok := v.text(n)
 	if !ok {
-		return nil, false
+		return nil
 	}
 	u, err := url.Parse(text)
 	switch {
@@ -152,9 +152,9 @@ func (v values) url(n yamldoc.Node) (*url.URL, bool) {
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		n.Problem("only a scheme, a host and a path may be told")
 	default:
-		return u, true
+		return u
 	}
-	return nil, false
+	return nil
 }
 
 // network returns a range of addresses, such as 10.0.0.0/8; a single address is a range as well.
