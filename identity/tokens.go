@@ -39,7 +39,7 @@ type TokenOptions struct {
 // millisecond. Without Run nothing is remembered. While the registry cannot be read, tokens that are remembered hold and all others
 // are [fault.Unavailable].
 //
-// Unknown tokens are remembered for five seconds. Where more than 50 of them a second have to be looked up, tokens that are
+// Unknown tokens are remembered for five seconds. Where more than 2,000 of them a second have to be looked up, tokens that are
 // not remembered are [fault.Exhausted] until the flood is over.
 type Tokens struct {
 	registry TokenReader
@@ -54,9 +54,13 @@ type Tokens struct {
 }
 
 const (
-	knownTokens      = 1 << 19
-	unknownTokens    = 1 << 12
-	missesPerSecond  = 50
+	knownTokens = 1 << 19
+	// unknownTokens is as many as can be looked up in the time for which they are remembered, and some.
+	unknownTokens = 1 << 14
+	// missesPerSecond is how many questions in vain a second the registry bears: of its embedded kind each takes about 8 µs, so a flood
+	// gets 2 % of one processor. Much less would let a small flood lock out good tokens that are not remembered yet, and answer
+	// 429 where 401 is the truth.
+	missesPerSecond  = 2000
 	maxAsking        = 16
 	revocationsEvery = 250 * time.Millisecond
 )

@@ -346,7 +346,7 @@ func TestFlood(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 32 {
 			wg.Go(func() {
-				for range 20 {
+				for range 2 * missesPerSecond / 32 {
 					secret, _ := NewToken()
 					if kind := fault.KindOf(identify(secret)); kind != fault.Unauthorized && kind != fault.Exhausted {
 						t.Errorf("an unknown token: kind %q", kind)
@@ -376,6 +376,30 @@ func TestFlood(t *testing.T) {
 	}
 	clock.Advance(time.Hour) // however long it was quiet, no more is saved up
 	flood(missesPerSecond + maxAsking)
+}
+
+// TestSmallFlood sends 500 unknown tokens a second: each is told that it is unknown, and good tokens that are not remembered are let in.
+func TestSmallFlood(t *testing.T) {
+	clock := registrytest.NewClock()
+	r := newRegistry(t)
+	tokens := newTokens(t, r)
+	tokens.now = clock.Now
+	identify := func(secret string) error {
+		_, _, err := tokens.Identify(t.Context(), request(t, "", "Authorization: Bearer "+secret))
+		return err
+	}
+	for i := range 10 * 500 {
+		clock.Advance(2 * time.Millisecond)
+		unknown, _ := NewToken()
+		if err := identify(unknown); fault.KindOf(err) != fault.Unauthorized {
+			t.Fatalf("unknown token %d: %v", i, err)
+		}
+		if i%500 == 499 {
+			if err := identify(issue(t, r, "acme", "m-1")); err != nil {
+				t.Fatalf("a good token after %d unknown ones: %v", i+1, err)
+			}
+		}
+	}
 }
 
 // TestColdStart meets many good tokens at once, none of them remembered.
