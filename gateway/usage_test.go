@@ -99,7 +99,7 @@ func TestUsageRejections(t *testing.T) {
 		{"no credential", "/perdiem/usage", nil, 401},
 		{"unknown application", "/perdiem/usage", []string{"X-App-Id: nobody"}, 401},
 		{"suspended", "/perdiem/usage", []string{"X-App-Id: beta"}, 403},
-		{"another's by a member", "/perdiem/usage?member=m-2", []string{"X-App-Id: acme", "X-Member-Id: m-1"}, 400}, // the trusted headers are the caller here, and they differ from the query
+		{"another's by a member", "/perdiem/usage?member=m-2", []string{"X-App-Id: acme", "X-Member-Id: m-1"}, 403}, // the trusted headers are the caller here
 		{"its own by a member", "/perdiem/usage?member=m-1", []string{"X-App-Id: acme", "X-Member-Id: m-1"}, 200},
 		{"bad query", "/perdiem/usage?member=%zz", []string{"X-App-Id: acme"}, 400},
 	}

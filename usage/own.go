@@ -37,43 +37,35 @@ func (r *Reader) Own(ctx context.Context, q Question) (*Report, error) {
 	if r.applicationOnly && q.Member != "" {
 		return nil, fault.New(fault.Forbidden, "Usage is told to the application, not to its members: ask with the application's own token.")
 	}
-	named, err := namedMember(q)
+	member, err := askedMember(q)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case q.Member == "":
-		return r.Today(ctx, q.Application, named)
-	case named == "" || named == q.Member:
-		return r.Today(ctx, q.Application, q.Member)
-	default:
-		return nil, fault.New(fault.Forbidden, "A member's token shows that member's usage and no other's.")
-	}
+	return r.Today(ctx, q.Application, member)
 }
 
-// namedMember returns the member whom the question names, and "" where it names none.
-func namedMember(q Question) (string, error) {
+// askedMember returns the member whose usage the question is for: the caller itself where that is a member, else the one that it names, and ""
+// where it names none.
+func askedMember(q Question) (string, error) {
 	query, err := url.ParseQuery(q.RawQuery)
 	if err != nil {
 		return "", fault.New(fault.Invalid, "The query cannot be read: separate its parameters by & and escape the rest.")
 	}
-	values := append(query["member"], q.Header["X-Member-Id"]...)
-	if len(values) == 0 {
-		return "", nil
-	}
-	named := values[0]
-	for _, other := range values[1:] {
-		if other != named {
+	member := q.Member
+	for _, named := range append(query["member"], q.Header["X-Member-Id"]...) {
+		switch {
+		case !validID(named):
+			return "", fault.New(fault.Invalid, "A member's id is 1 to 256 bytes of UTF-8 without control characters.")
+		case named == member || named == q.Application: // an application is no member of itself
+		case q.Member != "":
+			return "", fault.New(fault.Forbidden, "A member's token shows that member's usage and no other's.")
+		case member != "":
 			return "", fault.New(fault.Invalid, "Two different members are named: name one, by ?member= or by X-Member-Id.")
+		default:
+			member = named
 		}
 	}
-	if !validID(named) {
-		return "", fault.New(fault.Invalid, "A member's id is 1 to 256 bytes of UTF-8 without control characters.")
-	}
-	if named == q.Application {
-		return "", nil // an application is no member of itself
-	}
-	return named, nil
+	return member, nil
 }
 
 func validID(id string) bool {

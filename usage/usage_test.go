@@ -203,6 +203,8 @@ func TestOwn(t *testing.T) {
 		{name: "a member by name", member: "m-1", query: "member=m-1", header: []string{"m-1"}, want: "m-1"},
 		{name: "a member for another", member: "m-1", query: "member=m-2", kind: fault.Forbidden},
 		{name: "a member for another, by header", member: "m-1", header: []string{"m-2"}, kind: fault.Forbidden},
+		{name: "a member for another, identified by the header", member: "m-1", header: []string{"m-1"}, query: "member=m-2", kind: fault.Forbidden},
+		{name: "a member for two others", member: "m-1", header: []string{"m-3"}, query: "member=m-2", kind: fault.Forbidden},
 		{name: "a member for the application", member: "m-1", query: "member=acme", want: "m-1"},
 		{name: "a member where only applications may ask", member: "m-1", applicationOnly: true, kind: fault.Forbidden},
 		{name: "an application where only applications may ask", query: "member=m-1", applicationOnly: true, want: "m-1"},
