@@ -80,7 +80,7 @@ func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 	}
 	defer func() {
 		if err != nil {
-			b.Stop()
+			_ = b.Stop() // the error in hand says more
 		}
 	}()
 	s, err := makeSite(ctx, out, filepath.Join(b.dir, "site"), o.Members)

@@ -55,7 +55,7 @@ func (r *runner) suite(ctx context.Context, s suite) (*measured, error) {
 			if loads, err = gateway.Start(ctx, gateway.Options{Root: filepath.Dir(r.bench), Bench: r.bench, Out: r.out, Members: r.members, Log: r.log}); err != nil {
 				return nil, err
 			}
-			defer loads.Stop()
+			defer func() { _ = loads.Stop() }() // an error of the round says more
 			m.notes = append(m.notes, fmt.Sprintf("%d members, wrk -t2 -c64, %v", r.members, gatewayLoad))
 			continue
 		}

@@ -26,6 +26,6 @@ func main() {
 		h := w.Header()
 		h["Content-Type"] = []string{"application/json"}
 		h["Content-Length"] = []string{length}
-		w.Write(body)
+		_, _ = w.Write(body)
 	})))
 }

@@ -16,7 +16,7 @@ import (
 
 type pool struct{ p sync.Pool }
 
-func (p *pool) Get() []byte  { return *(p.p.Get().(*[]byte)) }
+func (p *pool) Get() []byte  { return *p.p.Get().(*[]byte) }
 func (p *pool) Put(b []byte) { p.p.Put(&b) }
 
 func main() {

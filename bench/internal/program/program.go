@@ -66,7 +66,7 @@ func Start(ctx context.Context, stderr io.Writer, file string, args ...string) (
 		if lines.Scan() {
 			first <- lines.Text()
 		}
-		io.Copy(io.Discard, stdout)
+		_, _ = io.Copy(io.Discard, stdout)
 		p.err = p.command.Wait()
 	}()
 	select {
@@ -85,13 +85,13 @@ func (p *Program) PID() int { return p.command.Process.Pid }
 
 // Kill ends the program as a crash does, and returns when it is gone.
 func (p *Program) Kill() {
-	p.command.Process.Kill() // it fails only where the program has ended
+	_ = p.command.Process.Kill() // it fails only where the program has ended
 	<-p.ended
 }
 
 // Stop asks the program to end, and kills it when it takes too long. It returns why it ended otherwise than well.
 func (p *Program) Stop() error {
-	p.command.Process.Signal(os.Interrupt)
+	_ = p.command.Process.Signal(os.Interrupt) // as above
 	select {
 	case <-p.ended:
 		return p.err
