@@ -464,13 +464,13 @@ func TestMethods(t *testing.T) {
 		fmt.Fprint(w, "body")
 	}))
 	for method, endpoint := range map[string]string{
-		"GET": "posts.get", "HEAD": "posts.get", "POST": "*", "PUT": "*", "DELETE": "*", "OPTIONS": "*", "TRACE": "*", "PURGE": "*", "get": "posts.get",
+		"GET": "posts.get", "HEAD": "posts.get", "POST": "*", "PUT": "*", "DELETE": "*", "OPTIONS": "*", "TRACE": "*", "PURGE": "*", "get": "posts.get", "Head": "posts.get", "post": "*",
 	} {
 		w := s.dial()
 		w.send(method + " /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\nContent-Length: 0\r\n\r\n")
 		res := w.head()
 		r := s.upstream.last(t)
-		if res.StatusCode != 200 || r.Method != method || r.Header.Get("X-Perdiem-Endpoint") != endpoint {
+		if res.StatusCode != 200 || r.Method != strings.ToUpper(method) || r.Header.Get("X-Perdiem-Endpoint") != endpoint {
 			t.Errorf("%s: %s, sent as %s, counted as %s", method, res.Status, r.Method, r.Header.Get("X-Perdiem-Endpoint"))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/answer"
@@ -29,9 +30,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.observe(x.observation)
 	}()
 
-	request := admit.Request{Method: r.Method, RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
+	// Methods are matched as if in upper case, and sent as they were matched.
+	request := admit.Request{Method: strings.ToUpper(r.Method), RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
 	request.Peer, x.client = peer(r)
-	if r.Method == http.MethodConnect || r.RequestURI == "*" {
+	if request.Method == http.MethodConnect || r.RequestURI == "*" {
 		g.fail(x, fault.New(fault.Invalid, "A request must name a resource: CONNECT and OPTIONS * are not served here."))
 		return
 	}
@@ -42,7 +44,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	request.Path = path
 	if path.Match == usagePath {
-		g.serveUsage(x, r.Method, request)
+		g.serveUsage(x, request)
 		return
 	}
 
@@ -67,11 +69,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer over()
 		x.Context = ctx
 	}
-	g.forward(x, r, request.Header)
+	g.forward(x, r, &request)
 }
 
 // forward sends an admitted request upstream, and the answer to the client.
-func (g *Gateway) forward(x *exchange, r *http.Request, cleaned http.Header) {
+func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request) {
 	if r.ContentLength != 0 {
 		ctx, cancel := context.WithCancel(x.Context)
 		defer cancel()
@@ -82,7 +84,7 @@ func (g *Gateway) forward(x *exchange, r *http.Request, cleaned http.Header) {
 		_ = http.NewResponseController(x.writer).EnableFullDuplex()
 	}
 	in := r.WithContext(x)
-	in.Header = cleaned
+	in.Method, in.Header = admitted.Method, admitted.Header
 	if x.body != nil {
 		in.Body = x.body
 	}
@@ -121,8 +123,8 @@ func (g *Gateway) fail(x *exchange, err error) {
 }
 
 // serveUsage answers a caller's question for its own usage.
-func (g *Gateway) serveUsage(x *exchange, method string, request admit.Request) {
-	if method != http.MethodGet && method != http.MethodHead {
+func (g *Gateway) serveUsage(x *exchange, request admit.Request) {
+	if request.Method != http.MethodGet && request.Method != http.MethodHead {
 		g.write(x, func(h http.Header, body []byte) (int, []byte) {
 			h["Allow"] = []string{"GET, HEAD"}
 			return answer.Problem(h, body, http.StatusMethodNotAllowed, "Usage can only be read: send GET.")
