@@ -182,7 +182,7 @@ func drop(ctx context.Context, dir string, durability embedledger.Durability, me
 		}
 	}
 	wait(3 * time.Second)
-	_ = l.take99() // what came before all was warm does not count
+	_, _ = l.take99() // what came before all was warm does not count
 	wait(10 * time.Second)
 	var d dropped
 	if d.Steady, err = l.take99(); err != nil {
