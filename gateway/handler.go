@@ -48,7 +48,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	x.decision, err = g.admit.Admit(r.Context(), request)
+	if isUpgrade(request.Header) { // before it is charged: what comes too late costs nothing
+		ctx, over, ok := g.upgrades.begin(x.Context)
+		if !ok {
+			g.fail(x, fault.New(fault.Unavailable, "The gateway is stopping."))
+			return
+		}
+		defer over()
+		x.Context = ctx
+	}
+	x.decision, err = g.admit.Admit(x, request)
 	if err != nil {
 		g.fail(x, err)
 		return
@@ -60,15 +69,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.observation.Outcome, x.observation.Kind = Admitted, d.Shadowed
-	if isUpgrade(request.Header) {
-		ctx, over, ok := g.upgrades.begin(x.Context)
-		if !ok {
-			g.fail(x, fault.New(fault.Unavailable, "The gateway is stopping."))
-			return
-		}
-		defer over()
-		x.Context = ctx
-	}
 	g.forward(x, r, &request)
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/textproto"
 	"net/url"
 	"runtime"
@@ -553,6 +554,23 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("the upgraded connection: %q, %v", rest, err)
 	}
 	s.observation(2)
+}
+
+// TestUpgradeAfterTheStop has an upgrade decided after the gateway stopped: it is refused, and not charged.
+func TestUpgradeAfterTheStop(t *testing.T) {
+	s := start(t)
+	must(t, s.gateway.Shutdown(t.Context()))
+	r := httptest.NewRequest("GET", "/rest/posts/1", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header = http.Header{"X-App-Id": {"acme"}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	w := httptest.NewRecorder()
+	s.gateway.ServeHTTP(w, r)
+	if w.Code != 503 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if u := s.used("posts.get"); u.Used != 0 {
+		t.Errorf("charged all the same: %+v", u)
+	}
 }
 
 func TestShutdownInTime(t *testing.T) {
