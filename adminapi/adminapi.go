@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,10 @@ type Options struct {
 	Status func() Status
 	// Fault writes an error's answer: headers, body and status.
 	Fault func(h http.Header, body []byte, err error) (status int, _ []byte)
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Problem writes the answer of a status that no error stands for.
+	Problem func(h http.Header, body []byte, status int, detail string) (int, []byte)
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // API is an [http.Handler] for operators. It is safe for concurrent use.
@@ -61,6 +64,7 @@ func New(o Options) (*API, error) {
 		{"MayApply", o.MayApply == nil},
 		{"Status", o.Status == nil},
 		{"Fault", o.Fault == nil},
+		{"Problem", o.Problem == nil},
 		{"Now", o.Now == nil},
 		{"Log", o.Log == nil},
 	} {
@@ -115,12 +119,28 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.answer(w, fault.New(fault.Unauthorized, "Send the operator's key: Authorization: Bearer and the key."))
 			return
 		}
-		if _, pattern := a.mux.Handler(r); pattern == "" {
-			a.answer(w, fault.New(fault.NotFound, "There is no %s %s; /openapi.json tells what there is.", r.Method, r.URL.Path))
-			return
-		}
 	}
-	a.mux.ServeHTTP(w, r)
+	if a.serves(r, r.Method) {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	allowed := slices.DeleteFunc([]string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"}, func(method string) bool { return !a.serves(r, method) })
+	if len(allowed) == 0 {
+		a.answer(w, fault.New(fault.NotFound, "There is no %s; /openapi.json tells what there is.", r.URL.Path))
+		return
+	}
+	h.Set("Allow", strings.Join(allowed, ", "))
+	status, body := a.Problem(h, nil, http.StatusMethodNotAllowed, r.URL.Path+" does not take "+r.Method+"; /openapi.json tells what it takes.")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error means that whoever asked is gone
+}
+
+// serves reports whether there is something to ask by method at a request's path.
+func (a *API) serves(r *http.Request, method string) bool {
+	asked := *r
+	asked.Method = method
+	_, pattern := a.mux.Handler(&asked)
+	return pattern != ""
 }
 
 func (a *API) authorized(r *http.Request) bool {

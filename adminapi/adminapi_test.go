@@ -63,7 +63,7 @@ func newHost(t *testing.T) *host {
 		Changed:  func(context.Context) error { h.changes++; return nil },
 		MayApply: func([]byte) error { return h.mayApply },
 		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
-		Fault:    answer.Fault, Now: now, Log: slog.New(slog.DiscardHandler),
+		Fault:    answer.Fault, Problem: answer.Problem, Now: now, Log: slog.New(slog.DiscardHandler),
 	})
 	check(t, err)
 	return h
@@ -212,6 +212,9 @@ func TestBadRequests(t *testing.T) {
 		{"a limit of 2^63", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 9223372036854775808}}`},
 		{"a limit in words", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": "many"}}`},
 		{"no query", "GET", "/admin/v1/usage", ""},
+		{"usage of a member with a newline", "GET", "/admin/v1/usage?application=acme&member=a%0ab", ""},
+		{"usage of a member that is not UTF-8", "GET", "/admin/v1/usage?application=acme&member=%ff", ""},
+		{"usage of a member of 257 bytes in fewer letters", "GET", "/admin/v1/usage?application=acme&member=m" + strings.Repeat("%c3%bc", 128), ""},
 		{"an unknown parameter", "GET", "/admin/v1/usage?application=acme&membr=m", ""},
 		{"no YAML", "PUT", "/admin/v1/catalog", "{"},
 		{"a catalog of 17 MiB", "PUT", "/admin/v1/catalog", "#" + strings.Repeat("x", 17<<20)},
@@ -240,10 +243,28 @@ func TestNotFound(t *testing.T) {
 		{"PUT", "/admin/v1/overrides", `{"application": "nobody", "endpoint": "*", "limits": {"member": 1}}`},
 		{"PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "none", "limits": {"member": 1}}`},
 		{"DELETE", "/admin/v1/overrides?application=acme&endpoint=*", ""},
-		{"GET", "/admin/v1/catalog", ""},
-		{"POST", "/admin/v1/status", ""},
+		{"GET", "/admin/v1/catalogs", ""},
+		{"POST", "/admin/v1/", ""},
 	} {
 		h.wantProblem(404, "NOT_FOUND", h.ask(c.method, c.target, c.body))
+	}
+}
+
+func TestWrongMethod(t *testing.T) {
+	h := newHost(t)
+	for _, c := range []struct{ method, target, allow string }{
+		{"GET", "/admin/v1/catalog", "PUT"},
+		{"POST", "/admin/v1/status", "GET, HEAD"},
+		{"PATCH", "/admin/v1/tokens", "DELETE, GET, HEAD, POST"},
+		{"OPTIONS", "/admin/v1/overrides", "DELETE, PUT"},
+		{"post", "/admin/v1/tokens", "DELETE, GET, HEAD, POST"},
+		{"POST", "/openapi.json", "GET, HEAD"},
+	} {
+		w := h.ask(c.method, c.target, "")
+		h.wantProblem(405, "METHOD_NOT_ALLOWED", w)
+		if got := w.Header().Get("Allow"); got != c.allow {
+			t.Errorf("%s %s: Allow %q instead of %q", c.method, c.target, got, c.allow)
+		}
 	}
 }
 
@@ -334,6 +355,11 @@ func TestUsage(t *testing.T) {
 	h.want(200, h.ask("GET", "/admin/v1/usage?application=acme&member=m%26n", ""), &r)
 	if len(r.Endpoints) != 1 || r.Endpoints[0].Application.Used != 3 || r.Endpoints[0].Member.ID != "m&n" {
 		t.Errorf("got %+v", r)
+	}
+	r = usage.Report{}
+	h.want(200, h.ask("GET", "/admin/v1/usage?application=acme&member=acme", ""), &r)
+	if len(r.Endpoints) != 1 || r.Endpoints[0].Member.ID != "" {
+		t.Errorf("the application as a member of itself: %+v", r)
 	}
 }
 

@@ -106,7 +106,7 @@ func problemResponse() *huma.Response {
 			"title":   text("what the status means"),
 			"status":  {Type: "integer", Description: "the HTTP status"},
 			"detail":  text("what is wrong and what to do; several problems are a line each"),
-			"code":    text("BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, CONFLICT, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR"),
+			"code":    text("BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR"),
 			"message": text("the same as detail"),
 		},
 		Required: []string{"type", "title", "status", "detail", "code", "message"},

@@ -9,6 +9,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -64,7 +66,14 @@ type endpointDescription struct {
 func (a *API) registerUsage(api huma.API) {
 	op := a.operation("get-usage", http.MethodGet, "usage", "Tell what an application has used today")
 	huma.Register(api, op, func(ctx context.Context, in *usageInput) (*usageOutput, error) {
-		r, err := a.Usage.Today(ctx, in.Application, in.Member)
+		member := in.Member
+		if member != "" && !registry.ValidID(member) {
+			return nil, a.problem(fault.New(fault.Invalid, "member must be 1 to 256 bytes of UTF-8 without control characters."))
+		}
+		if member == in.Application {
+			member = "" // an application is no member of itself
+		}
+		r, err := a.Usage.Today(ctx, in.Application, member)
 		if err != nil {
 			return nil, a.fail(ctx, op.OperationID, err)
 		}

@@ -232,7 +232,7 @@ func (n *node) openDoors(follow context.Context) error {
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: identity.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Fault: answer.Fault, Now: n.now, Log: n.log,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err
