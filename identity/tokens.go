@@ -164,7 +164,7 @@ func (t *Tokens) Run(ctx context.Context) {
 	tick := time.NewTicker(revocationsEvery)
 	defer tick.Stop()
 	for {
-		err := t.readRevocations(ctx)
+		err := t.ReadRevocations(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -183,8 +183,9 @@ func (t *Tokens) Run(ctx context.Context) {
 	}
 }
 
-// readRevocations reads the log to its end. It is called by one goroutine.
-func (t *Tokens) readRevocations(ctx context.Context) error {
+// ReadRevocations reads the log of revocations to its end. [Tokens.Run] does so again and again; whoever wants the source to be ready before that
+// calls it first, but not beside it.
+func (t *Tokens) ReadRevocations(ctx context.Context) error {
 	for {
 		cursor := t.known.cursor.Load()
 		revoked, next, err := t.registry.Revocations(ctx, cursor)

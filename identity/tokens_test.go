@@ -53,7 +53,7 @@ func newTokens(t testing.TB, r TokenReader) *Tokens {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tokens.readRevocations(t.Context()); err != nil {
+	if err := tokens.ReadRevocations(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return tokens
@@ -251,7 +251,7 @@ func TestRevokedWhileAsked(t *testing.T) {
 	}
 	tokens := newTokens(t, r)
 	r.after = func() {
-		if err := errors.Join(r.RevokeToken(t.Context(), token.ID, ""), tokens.readRevocations(t.Context())); err != nil {
+		if err := errors.Join(r.RevokeToken(t.Context(), token.ID, ""), tokens.ReadRevocations(t.Context())); err != nil {
 			t.Error(err)
 		}
 	}
@@ -306,7 +306,7 @@ func TestExpiry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tokens.readRevocations(t.Context()); err != nil {
+	if err := tokens.ReadRevocations(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	clock.Advance(time.Hour - time.Millisecond)

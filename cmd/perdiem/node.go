@@ -38,10 +38,12 @@ type node struct {
 	// In the order in which they are opened. What is nil was not.
 	lock      *folderLock
 	registry  *sqlregistry.Registry
-	snapshots *snapshots
-	key       *adminapi.Key
 	ledger    *embedledger.Ledger
 	book      *lease.Book
+	doors     doors
+	snapshots *snapshots
+	key       *adminapi.Key
+	tokens    *identity.Tokens // nil where the configuration has no such source
 	usage     *usage.Reader
 	gateway   *gateway.Gateway
 	admin     *http.Server
@@ -60,6 +62,9 @@ type addresses struct {
 	Admin   string `json:"admin"`
 	Ops     string `json:"ops"`
 }
+
+// doors are the listeners of a node; nil: there is none.
+type doors struct{ gateway, admin, ops net.Listener }
 
 // readyLine is what a node prints once it serves.
 func (a addresses) readyLine() string {
@@ -92,10 +97,14 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	if err := removeNodeFile(c.Data); err != nil { // a node that was killed left it
 		return nil, err
 	}
-	if err := n.openRegistry(ctx); err != nil {
+	// Whatever may refuse a start comes before the first change to the registry.
+	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
 		return nil, err
 	}
-	if err := n.openLedger(ctx, o.AcceptLedger); err != nil {
+	if err := n.listen(); err != nil {
+		return nil, err
+	}
+	if err := n.configure(ctx); err != nil {
 		return nil, err
 	}
 	follow, unfollow := context.WithCancel(context.WithoutCancel(ctx))
@@ -107,8 +116,9 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	return n, writeNodeFile(c.Data, n.address)
 }
 
-// openRegistry opens the registry, applies the catalog, and reads or makes the operator's key.
-func (n *node) openRegistry(ctx context.Context) (err error) {
+// openStores opens the registry and the ledger, makes sure that they belong together, and goes on with the ledger's last day. It leaves the
+// registry as it is.
+func (n *node) openStores(ctx context.Context, accept bool) (err error) {
 	n.telemetry, err = telemetry.New(telemetry.Options{
 		Version: n.build.version, Revision: n.build.revision, Ready: n.ready, Figures: n.figures,
 	})
@@ -120,11 +130,23 @@ func (n *node) openRegistry(ctx context.Context) (err error) {
 		return err
 	}
 	n.snapshots = &snapshots{registry: n.registry, config: n.config, log: n.log, swapped: n.swapped}
+	return n.openLedger(ctx, accept)
+}
+
+// configure has the registry hold what the configuration says, the catalog first, since only that can be refused, and reads or makes
+// the operator's key.
+func (n *node) configure(ctx context.Context) error {
 	changes, err := n.snapshots.applyFile(ctx)
 	if err != nil {
 		return err
 	}
 	n.logChanges(changes)
+	if err := n.registry.SetSetting(ctx, ledgerSetting, n.ledger.ID()); err != nil {
+		return err
+	}
+	if err := n.keepDayRule(ctx); err != nil {
+		return err
+	}
 	n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile)
 	return err
 }
@@ -167,12 +189,6 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 		return fmt.Errorf("the ledger in %s is not the one that the registry knows, so it does not know what was used today: bring the right one back, "+
 			"or start once with --accept-ledger to go on with this one", folder)
 	}
-	if err := n.registry.SetSetting(ctx, ledgerSetting, n.ledger.ID()); err != nil {
-		return err
-	}
-	if err := n.takeDayRule(ctx); err != nil {
-		return err
-	}
 	last, opened := n.ledger.LastDay()
 	if !opened {
 		last = quota.Day{}
@@ -191,9 +207,9 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 	return err
 }
 
-// takeDayRule keeps the rule of the day in the registry. On one node a rule that differs from the one kept is a change: it holds from the end
+// keepDayRule keeps the rule of the day in the registry. On one node a rule that differs from the one kept is a change: it holds from the end
 // of the running day.
-func (n *node) takeDayRule(ctx context.Context) error {
+func (n *node) keepDayRule(ctx context.Context) error {
 	rule := n.config.Day.Zone() + " " + n.config.Day.Starts()
 	kept, ok, err := n.registry.Setting(ctx, daySetting)
 	if err != nil {
@@ -205,7 +221,36 @@ func (n *node) takeDayRule(ctx context.Context) error {
 	return n.registry.SetSetting(ctx, daySetting, rule)
 }
 
-// openDoors opens what others speak to. Until follow ends, sources of identity follow the registry.
+// listen takes the addresses. Whoever connects waits until the node serves.
+func (n *node) listen() (err error) {
+	if n.config.Gateway != "" {
+		if n.doors.gateway, n.address.Gateway, err = listen("listen.gateway", n.config.Gateway); err != nil {
+			return err
+		}
+	}
+	if n.doors.admin, n.address.Admin, err = listen("listen.admin", n.config.Admin); err != nil {
+		return err
+	}
+	n.doors.ops, n.address.Ops, err = listen("listen.ops", n.config.Ops)
+	return err
+}
+
+// listen takes an address, and returns it with the port that it got.
+func listen(name, address string) (net.Listener, string, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s cannot be had: %w: end what listens there, or configure another address", name, err)
+	}
+	// The host stays as it was configured: the system may call 0.0.0.0 by another name.
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return l, "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return l, net.JoinHostPort(host, port), err
+}
+
+// openDoors serves those who speak to the node. Until follow ends, sources of identity follow the registry.
 func (n *node) openDoors(follow context.Context) error {
 	admitter, err := n.newAdmitter(follow)
 	if err != nil {
@@ -226,9 +271,7 @@ func (n *node) openDoors(follow context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n.address.Gateway, err = n.serve("listen.gateway", n.config.Gateway, n.gateway.Serve); err != nil {
-			return err
-		}
+		n.serve("listen.gateway", n.doors.gateway, n.gateway.Serve)
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: identity.NewToken,
@@ -238,12 +281,10 @@ func (n *node) openDoors(follow context.Context) error {
 		return err
 	}
 	n.admin = n.server(api)
-	if n.address.Admin, err = n.serve("listen.admin", n.config.Admin, n.admin.Serve); err != nil {
-		return err
-	}
+	n.serve("listen.admin", n.doors.admin, n.admin.Serve)
 	n.ops = n.server(n.telemetry)
-	n.address.Ops, err = n.serve("listen.ops", n.config.Ops, n.ops.Serve)
-	return err
+	n.serve("listen.ops", n.doors.ops, n.ops.Serve)
+	return nil
 }
 
 func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
@@ -261,6 +302,10 @@ func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := tokens.ReadRevocations(follow); err != nil {
+			return nil, err
+		}
+		n.tokens = tokens
 		n.following.Go(func() { tokens.Run(follow) })
 		sources = append(sources, tokens)
 	}
@@ -269,24 +314,13 @@ func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
 	})
 }
 
-// serve listens at address and lets serve loose on it. It returns the address that it got.
-func (n *node) serve(name, address string, serve func(net.Listener) error) (string, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return "", fmt.Errorf("%s cannot be had: %w: end what listens there, or configure another address", name, err)
-	}
+// serve lets a server loose on a door.
+func (n *node) serve(name string, door net.Listener, serve func(net.Listener) error) {
 	go func() {
-		if err := serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(door); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.failed <- fmt.Errorf("%s: %w", name, err)
 		}
 	}()
-	// The host stays as it was configured: the system may call 0.0.0.0 by another name.
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return net.JoinHostPort(host, port), err
 }
 
 // server returns a server for operators and their tools, who ask little and are answered soon.
@@ -336,7 +370,13 @@ func (n *node) ready() error {
 	if err := n.book.Ready(); err != nil {
 		return err
 	}
-	return n.ledger.Healthy()
+	if err := n.ledger.Healthy(); err != nil {
+		return err
+	}
+	if n.tokens == nil {
+		return nil
+	}
+	return n.tokens.Ready()
 }
 
 func (n *node) figures() telemetry.Figures {
@@ -397,17 +437,21 @@ func (n *node) reload(ctx context.Context) {
 	n.log.Info("the catalog was applied", "file", n.config.Catalog, "changes", len(changes))
 }
 
-// How long a stop may take: stopTime in all, of which requests under way get drainTime.
+// How long a stop may take: stopTime in all, of which requests under way get drainTime, and leases what is left of returnTime.
 const (
-	stopTime  = 28 * time.Second
-	drainTime = 20 * time.Second
+	stopTime   = 28 * time.Second
+	returnTime = 25 * time.Second
+	drainTime  = 20 * time.Second
 )
 
-// stop ends the node: it says that it is not ready, lets requests under way end, returns all leases, and closes the stores.
+// stop ends the node: it says that it is not ready, lets requests under way end, returns all leases, and closes the stores. What hangs is
+// left behind when its time is over.
 func (n *node) stop(ctx context.Context) error {
 	n.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
+	returning, returned := context.WithTimeout(ctx, returnTime)
+	defer returned()
 	drain, drained := context.WithTimeout(ctx, drainTime)
 	defer drained()
 	var errs []error
@@ -418,7 +462,7 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.gateway != nil {
 		// Requests that outlast the time are cut off; nothing is wrong with the node then.
-		if err := n.gateway.Shutdown(drain); err != nil {
+		if err := within(returning, func() error { return n.gateway.Shutdown(drain) }); err != nil {
 			n.log.Warn("requests were under way for too long and were cut off", "err", err)
 		}
 	}
@@ -427,27 +471,46 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.unfollow != nil {
 		n.unfollow()
-		n.following.Wait()
+		note("ending what follows the registry", within(returning, func() error { n.following.Wait(); return nil }))
 	}
 	if n.book != nil {
-		note("returning leases", n.book.Close(ctx))
+		note("returning leases", within(returning, func() error { return n.book.Close(returning) }))
 	}
 	if n.ops != nil {
-		note("closing the ops listener", shutdown(ctx, n.ops))
+		note("closing the ops listener", shutdown(returning, n.ops))
+	}
+	for _, door := range []net.Listener{n.doors.gateway, n.doors.admin, n.doors.ops} {
+		if door != nil {
+			_ = door.Close() // it is closed already where it was served
+		}
 	}
 	if n.ledger != nil {
-		note("closing the ledger", n.ledger.Close())
+		note("closing the ledger", within(ctx, n.ledger.Close))
 	}
 	if n.registry != nil {
-		note("closing the registry", n.registry.Close())
+		note("closing the registry", within(ctx, n.registry.Close))
 	}
 	if n.lock != nil {
 		if n.address != (addresses{}) {
 			note("tidying the data folder", removeNodeFile(n.config.Data))
 		}
-		note("letting the data folder go", n.lock.release())
+		if ctx.Err() == nil { // else a store may still be at work, and the folder is let go when the process ends
+			note("letting the data folder go", n.lock.release())
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// within runs end, and returns its error, or that it was still running when ctx ended.
+func within(ctx context.Context, end func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- end() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.New("it took too long, and was left behind")
+	}
 }
 
 // shutdown lets a server's requests end, and closes it in any case.
