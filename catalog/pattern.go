@@ -11,6 +11,9 @@ import (
 	"unicode/utf8"
 )
 
+// usagePath is where every door tells callers their usage, uncharged, whatever the catalog says.
+const usagePath = "/perdiem/usage"
+
 // MaxPattern is the length of the longest pattern, in bytes.
 const MaxPattern = 4096
 
@@ -86,6 +89,9 @@ func parsePattern(method, path string) (pattern, error) {
 	}
 	if normal.Match != want.String() {
 		return p, fmt.Errorf("no request can have this path: paths are normalised before they are matched, and this one becomes %s", normal.Forward)
+	}
+	if !p.subtree && normal.Match == usagePath {
+		return p, fmt.Errorf("no request can meet this: perdiem answers %s itself; leave the endpoint out", usagePath)
 	}
 	return p, nil
 }
