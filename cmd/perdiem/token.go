@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/registry"
 )
 
 type tokenCommands struct {
@@ -19,15 +20,18 @@ type tokenCommands struct {
 
 type tokenIssueCommand struct {
 	connection
-	App    string         `required:"" placeholder:"ID" help:"The application."`
-	Member *string        `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
-	TTL    *time.Duration `name:"ttl" placeholder:"24h" help:"How long it holds; else until it is revoked."`
+	App    string        `required:"" placeholder:"ID" help:"The application."`
+	Member *string       `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
+	TTL    time.Duration `name:"ttl" default:"24h" placeholder:"DURATION" help:"How long it holds (${default})."`
 }
 
 // Validate is called by kong.
 func (c tokenIssueCommand) Validate() error {
-	if c.TTL != nil && *c.TTL <= 0 {
+	if c.TTL <= 0 {
 		return errors.New("--ttl: must be more than 0")
+	}
+	if err := checkID("--app", c.App); err != nil {
+		return err
 	}
 	return checkMember(c.Member)
 }
@@ -37,12 +41,9 @@ func (c tokenIssueCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	request := adminapi.TokenRequest{Application: c.App}
+	request := adminapi.TokenRequest{Application: c.App, TTL: c.TTL.String()}
 	if c.Member != nil {
 		request.Member = *c.Member
-	}
-	if c.TTL != nil {
-		request.TTL = c.TTL.String()
 	}
 	var issued adminapi.IssuedToken
 	if err := node.call(http.MethodPost, "tokens", nil, request, &issued); err != nil {
@@ -101,10 +102,23 @@ func (c tokenListCommand) Run(p *program) error {
 	return w.Flush()
 }
 
-// checkMember refuses an empty --member: a shell's variable that was not set would otherwise make an application's token.
+// checkMember refuses a --member that is no id. An empty one is refused as well: a shell's variable that was not set would otherwise make an
+// application's token.
 func checkMember(member *string) error {
-	if member != nil && *member == "" {
+	switch {
+	case member == nil:
+		return nil
+	case *member == "":
 		return errors.New("--member: must not be empty; leave it out for the application itself")
+	default:
+		return checkID("--member", *member)
+	}
+}
+
+// checkID refuses what cannot be the id of an application or a member.
+func checkID(flag, id string) error {
+	if !registry.ValidID(id) {
+		return fmt.Errorf("%s: an id is 1 to 256 bytes of UTF-8 without control characters", flag)
 	}
 	return nil
 }
