@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/perdiem/perdiem/adminapi"
 	"github.com/perdiem/perdiem/quota"
 )
@@ -17,10 +19,10 @@ type overrides struct {
 
 type overrideSetCommand struct {
 	connection
-	App         string  `arg:"" name:"application" help:"The application's id."`
-	Endpoint    string  `arg:"" help:"The endpoint's id; * for the catch-all."`
-	Application *string `placeholder:"N" help:"Calls a day of the application: a number, or unlimited; 0 is no access."`
-	Member      *string `placeholder:"N" help:"Calls a day of each member: a number, or unlimited; 0 is no access."`
+	App         string     `arg:"" name:"application" help:"The application's id."`
+	Endpoint    string     `arg:"" help:"The endpoint's id; * for the catch-all."`
+	Application *limitFlag `placeholder:"N" help:"Calls a day of the application: a number, or unlimited; 0 is no access."`
+	Member      *limitFlag `placeholder:"N" help:"Calls a day of each member: a number, or unlimited; 0 is no access."`
 }
 
 // Validate is called by kong.
@@ -44,11 +46,25 @@ func (c overrideSetCommand) limits() (adminapi.OverrideLimits, error) {
 	return adminapi.OverrideLimits{Application: application, Member: member}, nil
 }
 
-func limit(flag string, text *string) (*adminapi.Limit, error) {
+// limitFlag is a limit as it was typed. Whatever follows the flag is taken for its value, so that -1 is told to be no limit, not to be
+// an unknown flag.
+type limitFlag string
+
+// Decode implements [kong.MapperValue].
+func (l *limitFlag) Decode(ctx *kong.DecodeContext) error {
+	t := ctx.Scan.Pop()
+	if t.IsEOL() {
+		return errors.New("must be followed by a number, or unlimited")
+	}
+	*l = limitFlag(t.String())
+	return nil
+}
+
+func limit(flag string, text *limitFlag) (*adminapi.Limit, error) {
 	if text == nil {
 		return nil, nil
 	}
-	l, err := quota.ParseLimit(*text)
+	l, err := quota.ParseLimit(string(*text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
