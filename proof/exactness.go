@@ -81,7 +81,8 @@ func (s *siege) run(ctx context.Context) (err error) {
 
 	hammering, stopHammering := context.WithCancel(ctx)
 	defer stopHammering()
-	hammered := make(chan error, 1)
+	hammered, probed := make(chan error, 1), make(chan error, 1)
+	go func() { probed <- s.fsyncs.probe(hammering, s.site.folder) }()
 	s.target.Store(&target{address: s.node.address})
 	go func() {
 		hammered <- each(ctx, clientCount, func(i int) error { return s.hammer(hammering, uint64(i)) })
@@ -96,7 +97,7 @@ func (s *siege) run(ctx context.Context) (err error) {
 	}
 	walls := len(s.refusedMembers())
 	stopHammering()
-	if err := <-hammered; err != nil {
+	if err := errors.Join(<-hammered, <-probed); err != nil {
 		return err
 	}
 	s.tellKills(kills)
@@ -133,16 +134,34 @@ func (s *siege) tellKills(kills []killed) {
 		}
 		rows = append(rows, []string{
 			strconv.Itoa(i + 1), strconv.Itoa(k.unanswered), strconv.FormatInt(k.left, 10),
-			fmt.Sprintf("%d (%d; %d)", app.calls, app.inFlight, app.bound), strconv.FormatInt(members, 10), worst,
+			fmt.Sprintf("%d (%d; %d)", app.calls, app.inFlight, app.bound), strconv.FormatInt(members, 10), worst, milliseconds(k.fsync),
 		})
 	}
 	s.note("forfeited by each kill, in calls; in parentheses: calls in flight that did not reach the upstream; the bound on the rest")
-	s.table([]string{"kill", "in flight", "left", "application", "all members", "worst member"}, rows)
+	s.table([]string{"kill", "in flight", "left", "application", "all members", "worst member", "slowest fsync, ms"}, rows)
+	s.tellOverdue(kills)
 	last := kills[len(kills)-1]
 	s.promise(inFlight, "not in vain: at least %d calls in flight at each kill", leastInFlight)
 	s.promise(last.left > 0, "not in vain: calls were left at the last kill (%d)", last.left)
 	s.promise(bounded, "what a kill forfeits is within max(cost, min(2 x the last two seconds' use, the block cap)), besides calls in flight (%d losses of members)", small)
 	s.promise(s.accounting.understated == 0, "no counter ever showed less than had been admitted (%d did)", s.accounting.understated)
+}
+
+// tellOverdue prints by how much losses are beyond their bounds: for each kill the counter that had gone unused for the longest.
+func (s *siege) tellOverdue(kills []killed) {
+	for i, k := range kills {
+		longest := ""
+		for counter, unused := range k.unused {
+			if longest == "" || unused > k.unused[longest] {
+				longest = counter
+			}
+		}
+		if len(k.unused) > 0 {
+			l := k.losses[longest]
+			s.note("kill %d: %d losses beyond their bounds; %q lost %d (%d; %d), %v after it was last used; the slowest fsync took %v",
+				i+1, len(k.unused), longest, l.calls, l.inFlight, l.bound, k.unused[longest].Round(time.Millisecond), k.fsync.Round(time.Millisecond))
+		}
+	}
 }
 
 // spendTheRest calls until nothing is left: for each quiet member to its own limit, then for the others to the application's.

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // blockCap is the most calls that a node may hold of a counter beyond what waits for them: 1 % of the limit, or up to 8 where
 // a sixteenth of the limit allows it.
@@ -87,4 +90,14 @@ func usedSince(arrivals []arrival, from time.Time, cost int64) map[string]int64 
 		i--
 	}
 	return charged(arrivals[i:], cost)
+}
+
+// lastUse returns when a counter was last charged; the zero time when it never was.
+func lastUse(arrivals []arrival, counter string) time.Time {
+	for _, a := range slices.Backward(arrivals) {
+		if counter == "" || a.member == counter {
+			return a.at
+		}
+	}
+	return time.Time{}
 }

@@ -18,6 +18,7 @@ type siege struct {
 	node       *node
 	members    []string
 	accounting *accounting
+	fsyncs     fsyncs
 
 	target   atomic.Pointer[target]
 	pace     atomic.Int64 // nanoseconds from one call of a client to its next, at least
@@ -40,6 +41,8 @@ type killed struct {
 	unanswered int   // calls that were sent before it and never answered
 	left       int64 // of the application's limit, in calls
 	losses     map[string]loss
+	unused     map[string]time.Duration // how long before the kill a counter whose loss is beyond its bound was last used
+	fsync      time.Duration            // the slowest of the seconds before it
 }
 
 // hammer calls the endpoint for random members until ctx ends, whatever becomes of the node.
@@ -129,7 +132,7 @@ func (s *siege) kill(ctx context.Context, run int) (killed, error) {
 func (s *siege) account(at time.Time, run int, used map[string]int64) killed {
 	arrivals := s.up.since(0)
 	arrived := byCall(arrivals)
-	k := killed{at: at, left: applicationLimit - used[""]}
+	k := killed{at: at, left: applicationLimit - used[""], unused: map[string]time.Duration{}, fsync: s.fsyncs.slowest(at.Add(-2*recentWindow), at)}
 	lost := map[string]int64{}
 	s.mu.Lock()
 	for i := range s.calls {
@@ -151,6 +154,11 @@ func (s *siege) account(at time.Time, run int, used map[string]int64) killed {
 		recent[counter] += n
 	}
 	k.losses = s.accounting.kill(moment{used: used, admitted: charged(arrivals, s.cost), recent: recent, inFlight: lost})
+	for counter, l := range k.losses {
+		if !l.within() {
+			k.unused[counter] = at.Sub(lastUse(arrivals, counter))
+		}
+	}
 	return k
 }
 
