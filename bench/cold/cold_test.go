@@ -79,11 +79,12 @@ func BenchmarkCold(b *testing.B) {
 							Application: application, Endpoint: endpoint, Member: members[i], Cost: 1,
 							Limits: quota.Limits{Application: quota.MaxLimit, Member: 150},
 						})
+						took[g] = append(took[g], time.Since(begun))
 						if err != nil || !d.Admitted() {
-							b.Errorf("not admitted: %+v %v", d, err)
+							b.Errorf("not admitted after %v: %v %v", time.Since(begun), d.Refused, err)
+							next.Store(int64(b.N)) // the others stop too
 							return
 						}
-						took[g] = append(took[g], time.Since(begun))
 					}
 				})
 			}
@@ -95,6 +96,7 @@ func BenchmarkCold(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
 			b.ReportMetric(float64(stats.Asks)/float64(stats.Requests), "asks/request")
 			b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+			b.ReportMetric(float64(all[len(all)-1].Microseconds()), "max-µs")
 			b.ReportMetric(float64(synced.Microseconds()), "sync-µs")
 			if c.durability == embedledger.Disk {
 				b.ReportMetric(0.4*float64(c.goroutines)/synced.Seconds(), "disk-allows/s")

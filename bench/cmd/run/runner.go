@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,14 +23,15 @@ import (
 
 // runner runs suites.
 type runner struct {
-	rounds  int
-	members int // at the gateway
-	held    int // counters in the ledger that cold calls meet
-	chosen  *regexp.Regexp
-	bench   string // the folder of the benchmarks' module; perdiem's own is above it
-	out     string
-	raw     *bufio.Writer
-	log     io.Writer
+	rounds   int
+	attempts int // at one measurement, where others disturb it
+	members  int // at the gateway
+	held     int // counters in the ledger that cold calls meet
+	chosen   *regexp.Regexp
+	bench    string // the folder of the benchmarks' module; perdiem's own is above it
+	out      string
+	raw      *bufio.Writer
+	log      io.Writer
 }
 
 // measured is what a suite measured.
@@ -76,20 +78,7 @@ func (r *runner) suite(ctx context.Context, s suite) (*measured, error) {
 		figures := round{}
 		for _, c := range s.sources {
 			fmt.Fprintf(r.log, "%s: round %d of %d\n", s.name, n+1, r.rounds)
-			meter, err := machine.StartMeter()
-			if err != nil {
-				return nil, err
-			}
-			var said []byte
-			if c.gateway {
-				said, err = loadBoth(ctx, loads)
-			} else {
-				said, err = r.test(ctx, c)
-			}
-			if err != nil {
-				return nil, err
-			}
-			others, err := meter.Others()
+			said, others, err := r.measure(ctx, c, loads)
 			if err != nil {
 				return nil, err
 			}
@@ -104,6 +93,38 @@ func (r *runner) suite(ctx context.Context, s suite) (*measured, error) {
 		m.rounds = append(m.rounds, figures)
 	}
 	return m, r.raw.Flush()
+}
+
+// measure runs a source and returns what it prints, and how many processors were busy with other things meanwhile. What was
+// disturbed is run again, some times; the run that was disturbed least counts, whatever its figures.
+func (r *runner) measure(ctx context.Context, c source, loads *gateway.Bench) (said []byte, others float64, err error) {
+	others = math.Inf(1)
+	for range r.attempts {
+		meter, err := machine.StartMeter()
+		if err != nil {
+			return nil, 0, err
+		}
+		var text []byte
+		if c.gateway {
+			text, err = loadBoth(ctx, loads)
+		} else {
+			text, err = r.test(ctx, c)
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		busy, err := meter.Others()
+		if err != nil {
+			return nil, 0, err
+		}
+		if busy < others {
+			said, others = text, busy
+		}
+		if busy <= tooBusy {
+			break
+		}
+	}
+	return said, others, nil
 }
 
 // folder returns the folder of the module that holds a source.
