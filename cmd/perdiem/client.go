@@ -177,7 +177,7 @@ func (c *client) call(method, path string, query url.Values, body, out any) erro
 		if failure, ok := errors.AsType[*url.Error](err); ok {
 			err = failure.Err // it repeats the address, with the query
 		}
-		return fmt.Errorf("the node at %s does not answer: %w: see that it runs, or name another by --server or -c", c.base, err)
+		return fmt.Errorf("the node at %s does not answer: %w: see that it runs, or name another by --server, -c or PERDIEM_SERVER", c.base, err)
 	}
 	defer reply.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(reply.Body, maxReply))
