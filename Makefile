@@ -44,11 +44,11 @@ format: ## Format all code
 race: compiler ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
 	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m $(PKG)
 
+# One processor a target, and as many targets at a time as there are processors.
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
-	grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' --exclude-dir=bench . | sort | while IFS=: read -r file text; do \
-		echo "$${text#func } of $$(dirname $$file)"; \
-		$(GO) test -run '^$$' -fuzz "^$${text#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$(dirname $$file)" < /dev/null; \
-	done
+	@grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' --exclude-dir=bench . | sort | sed -E 's|/[^/]*:func | |' | \
+	xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 2 $(SHELL) -c 'said=$$($(GO) test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 "$$0" 2>&1 < /dev/null) || \
+		{ echo "$$said"; echo "FAIL $$1 of $$0"; exit 1; }; echo "ok   $$1 of $$0: $$(grep -o "execs: [0-9]*" <<< "$$said" | tail -n 1)"'
 
 proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause (some minutes)
 	$(GO) run ./proof
