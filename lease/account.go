@@ -26,11 +26,16 @@ type account struct {
 	sweep   uint8       // the sweep that last saw the account
 	known   bool        // granted is what the ledger said last, and nothing has gone wrong since
 	noting  bool        // a return or a note is on its way to the ledger
+	topping bool        // the lane is to top it up: calls are taken from it meanwhile, and nothing is returned
 }
 
 const (
 	refillSoon = 4 * ticksPerSecond // a refill this soon after the last doubles the block
 	maxDoubled = 60
+
+	// steadyUse is how many calls in each of the last two half seconds make a counter one that is topped up before it is empty. After a
+	// burst, what was borrowed ahead would only have to be returned.
+	steadyUse = 2
 )
 
 // used returns the calls charged today, as far as the node knows: admitted here or elsewhere, or forfeited in a crash.
@@ -117,6 +122,21 @@ func (a *account) block(limit quota.Limit, cost int64, now tick) int64 {
 		size = cost << a.doubled
 	}
 	return max(0, min(size, 2*a.recent(), blockCap(limit), limit.Left(a.granted)/2))
+}
+
+// topUp returns how many calls to have in hand, for a counter in steady use that would otherwise run dry before the sweep after next; else
+// 0. It is to be asked at a sweep, when recent is the use of a whole second.
+func (a *account) topUp() int64 {
+	recent := a.recent()
+	before := int64(int32(a.mark[0] - a.mark[1]))
+	if !a.known || min(before, recent-before) < steadyUse || a.have*4 >= recent*3 {
+		return 0
+	}
+	upTo := min(recent*3/2, blockCap(a.limit))
+	if upTo-a.have > a.limit.Left(a.granted)/2 {
+		return 0
+	}
+	return upTo
 }
 
 // excess returns the calls in hand beyond what a crash may forfeit.

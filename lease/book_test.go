@@ -171,6 +171,93 @@ func TestIdleLeasesGoBack(t *testing.T) {
 	})
 }
 
+// A counter in steady use is refilled before it is empty, so that its calls need not wait for the ledger.
+func TestSteadyUseIsToppedUp(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		waited := 0
+		call := func() {
+			asks := l.asks
+			take(t, b, post("m-1", 1_000_000, 10_000))
+			if l.asks != asks {
+				waited++
+			}
+			time.Sleep(50 * time.Millisecond)
+			synctest.Wait()
+		}
+		for range 60 {
+			call()
+		}
+		waited = 0
+		for range 600 { // half a minute
+			call()
+		}
+		if waited > 0 {
+			t.Errorf("%d of 600 calls in steady use waited for the ledger", waited)
+		}
+		if perSecond := float64(l.asks) / 33; perSecond > 2*2 {
+			t.Errorf("the ledger was asked %.1f times a second for two counters", perSecond)
+		}
+	})
+}
+
+// gatedLedger answers nobody while its gate is shut.
+type gatedLedger struct {
+	*modelLedger
+	gate  atomic.Pointer[chan struct{}]
+	asked atomic.Bool // a question waits at the gate
+}
+
+func (l *gatedLedger) Borrow(ctx context.Context, day quota.Day, asks []Ask, grants []Grant) error {
+	if gate := l.gate.Load(); gate != nil {
+		l.asked.Store(true)
+		<-*gate
+	}
+	return l.modelLedger.Borrow(ctx, day, asks, grants)
+}
+
+// A ledger that does not answer while a counter is topped up holds up no call that can be paid from what is in hand, and what it
+// grants in the end is not lost.
+func TestTopUpHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &gatedLedger{modelLedger: newModelLedger()}
+		b := open(t, l)
+		defer b.Close(context.Background())
+		call := post("m-1", 1_000_000, 10_000)
+		steadily := func() {
+			take(t, b, call)
+			time.Sleep(50 * time.Millisecond)
+			synctest.Wait()
+		}
+		for range 100 {
+			steadily()
+		}
+		gate := make(chan struct{})
+		l.gate.Store(&gate)
+		for i := 0; !l.asked.Load(); i++ {
+			if i == 100 {
+				t.Fatal("the account was not topped up")
+			}
+			steadily()
+		}
+		for range 5 {
+			began := time.Now()
+			take(t, b, call)
+			if waited := time.Since(began); waited > 0 {
+				t.Errorf("a call that was in hand waited %v", waited)
+			}
+		}
+		l.gate.Store(nil)
+		close(gate)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		member := memberCounter(b, "m-1")
+		m, err := b.MemberUsage(context.Background(), "acme", "m-1", []string{"posts.create"})
+		if granted := l.granted(b.Day().Date, member); err != nil || m[0].Used != granted {
+			t.Errorf("used %+v (%v), granted %d: calls were lost", m, err, granted)
+		}
+	})
+}
+
 // What a crash at any moment would forfeit stays within the promise of the package comment.
 func TestForfeitBound(t *testing.T) {
 	for _, limit := range []quota.Limit{15, 31, 37, 150, 800, 10_000, quota.Unlimited} {

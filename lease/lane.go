@@ -73,8 +73,12 @@ type errand struct {
 	epoch *epoch
 	app   *applicationAccount // nil: the member's of key
 	key   MemberKey
-	most  int64 // calls to borrow for tomorrow; 0: only charge what is owed
+	upTo  int64 // calls to have in hand; 0: only what is owed is charged
+	ahead bool  // for tomorrow: to be kept until the day has begun
 }
+
+// isTopUp reports whether the errand is marked in its account by topping. Every other counts as waiting there.
+func (e *errand) isTopUp() bool { return e.upTo > 0 && !e.ahead }
 
 // errandBatch is how many errands are run at once, so that calls that wait are not held up for long.
 const errandBatch = 64
@@ -374,12 +378,19 @@ func (l *lane) runErrands(errands []errand) {
 		}
 		done := errands[:n]
 		errands = errands[n:]
-		err := l.request()
+		var err error
+		if len(l.asks) > 0 {
+			err = l.request()
+		}
 		for _, e := range done {
 			a, unlock := e.epoch.lock(e.app, e.key)
-			a.waiting--
-			if err == nil && e.most > 0 {
-				a.markUsed(a.have) // it is to be kept until the day has begun
+			if e.isTopUp() {
+				a.topping = false
+			} else {
+				a.waiting--
+			}
+			if err == nil && e.ahead {
+				a.markUsed(a.have)
 			}
 			unlock()
 		}
@@ -393,6 +404,14 @@ func (l *lane) collectErrand(e errand) {
 	if e.app != nil {
 		c = Counter{Application: e.app.application, Endpoint: e.app.endpoint}
 	}
-	l.asks = append(l.asks, Ask{Counter: c, Limit: a.limit, Least: 1, Most: e.most, Owed: a.owed})
+	most := max(0, e.upTo-a.have)
+	if a.ask > 0 || e.isTopUp() && (most == 0 || !a.known) { // others have asked since the sweep
+		return
+	}
+	if e.isTopUp() {
+		a.asked = l.ticks() // a refill soon after it goes on doubling
+	}
+	l.asks = append(l.asks, Ask{Counter: c, Limit: a.limit, Least: 1, Most: most, Owed: a.owed})
 	l.askers = append(l.askers, asker{app: e.app, key: e.key, settled: !a.noting})
+	a.ask = uint16(len(l.asks))
 }

@@ -75,7 +75,7 @@ type tomorrow struct {
 	app   *applicationAccount // nil: the member's of key
 	key   MemberKey
 	limit quota.Limit
-	most  int64
+	upTo  int64
 }
 
 func newSweeper(b *Book, log *slog.Logger) *sweeper {
@@ -161,22 +161,28 @@ func (s *sweeper) sweepStripe(e *epoch, borrow, giveBack share) {
 	over := e != s.book.current.Load()
 	var chores []errand
 	visit := func(a *account, app *applicationAccount, key MemberKey) {
-		give := a.excess()
+		give, upTo := a.excess(), int64(0)
 		if over {
 			give = 0
 			if giveBack.has(key) {
 				give = a.have
 			}
+		} else {
+			upTo = a.topUp()
 		}
 		if a.recent() > 0 && borrow.has(key) {
-			s.ahead = append(s.ahead, tomorrow{app: app, key: key, limit: a.limit, most: max(1, min(a.recent(), blockCap(a.limit)))})
+			s.ahead = append(s.ahead, tomorrow{app: app, key: key, limit: a.limit, upTo: max(1, min(a.recent(), blockCap(a.limit)))})
 		}
 		a.mark[0], a.mark[1] = uint32(a.used()), a.mark[0]
 		switch {
-		case s.book.lane.down.Load() != nil || a.waiting > 0 || a.noting:
+		case s.book.lane.down.Load() != nil || a.waiting > 0 || a.noting || a.topping:
 		case a.owed > 0:
 			a.waiting++
 			chores = append(chores, errand{epoch: e, app: app, key: key})
+		case upTo > 0:
+			a.topping = true
+			chores = append(chores, errand{epoch: e, app: app, key: key, upTo: upTo})
+			s.take(a, app, key, 0)
 		default:
 			s.take(a, app, key, give)
 		}
@@ -229,7 +235,7 @@ func (s *sweeper) sweepShard(sh *shard, over bool, visit func(*account, *applica
 		if sl.owed > 0 {
 			sh.owing++
 		}
-		empty := sl.have == 0 && sl.owed == 0 && sl.waiting == 0 && sl.refused == 0 && !sl.noting
+		empty := sl.have == 0 && sl.owed == 0 && sl.waiting == 0 && sl.refused == 0 && !sl.noting && !sl.topping
 		if empty && (over || !sl.known || idle && t.count > keptIdle) {
 			t.removeAt(i) // which may move another account here
 			continue
@@ -332,7 +338,7 @@ func (s *sweeper) borrowAhead() []errand {
 		if !a.known && a.waiting == 0 {
 			a.waiting++
 			a.limit = t.limit
-			errands = append(errands, errand{epoch: next, app: t.app, key: t.key, most: t.most})
+			errands = append(errands, errand{epoch: next, app: t.app, key: t.key, upTo: t.upTo, ahead: true})
 		}
 		unlock()
 	}

@@ -27,8 +27,11 @@ import (
 	"github.com/perdiem/perdiem/lease/embedledger"
 )
 
-// memoryLimit is what cmd/perdiem gives the garbage collector.
-const memoryLimit = "560MiB"
+// What cmd/perdiem tells the garbage collector.
+const (
+	memoryLimit = "560MiB"
+	garbage     = "400"
+)
 
 // The promises.
 const (
@@ -107,7 +110,7 @@ func (t *trial) run(ctx context.Context) (met bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := os.Setenv("GOMEMLIMIT", memoryLimit); err != nil { // for the node's process
+	if err := errors.Join(os.Setenv("GOMEMLIMIT", memoryLimit), os.Setenv("GOGC", garbage)); err != nil { // for the node's process
 		return false, err
 	}
 	t.met = true
