@@ -252,8 +252,8 @@ func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give 
 	if app != nil {
 		r.Counter = Counter{Application: app.application, Endpoint: app.endpoint}
 		r.RefusedForMember = int64(app.refusedForMember)
-		if app.lastCall != app.notedCall {
-			r.LastCall = app.lastCall
+		if last := app.lastCall.Load(); last != app.notedCall {
+			r.LastCall = last
 		}
 	}
 	if r.Calls == 0 && r.Refused == 0 && r.LastCall == 0 {
@@ -266,7 +266,7 @@ func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give 
 	a.noting = true
 	if app != nil {
 		app.refusedForMember = 0
-		app.notedCall = app.lastCall
+		app.notedCall = max(app.notedCall, r.LastCall)
 	}
 	s.returns = append(s.returns, r)
 	s.from = append(s.from, noted{app: app})
