@@ -72,13 +72,17 @@ type Ledger struct {
 	// mu makes each change one step: read, compute, write. Syncing is waited for outside of it, so that the next change need
 	// not wait; it may read what is not durable yet, but is durable itself only after that.
 	mu   sync.Mutex
-	meta meta   // its day and dropped are guarded by mu
-	work batch  // guarded by mu
-	last uint64 // number of the last change; guarded by mu
+	meta meta  // its day and dropped are guarded by mu
+	work batch // guarded by mu
+	// filters say which counters of today and tomorrow surely do not exist; guarded by mu.
+	filters []*filter
+	last    uint64 // number of the last change; guarded by mu
 
 	durable highest // number of the last change that is known to be durable
 
-	background sync.WaitGroup // flushes after days were dropped
+	background sync.WaitGroup // flushes after days were dropped, and filling filters
+	scans      atomic.Int64   // filters that are being filled
+	closing    atomic.Bool
 	stats      counters
 }
 
@@ -166,6 +170,11 @@ func (l *Ledger) load(o *pebble.Options) error {
 	if err := l.meta.load(l.db); err != nil {
 		return damaged(err)
 	}
+	if !l.meta.day.Start.IsZero() {
+		if err := l.openFilterLocked(l.meta.day.Date); err != nil { // nobody else knows l yet
+			return damaged(err)
+		}
+	}
 	l.disk.patient.Store(true)
 	return l.disk.failed()
 }
@@ -218,6 +227,8 @@ func (l *Ledger) openError(err error) error {
 // shut closes what Open opened.
 func (l *Ledger) shut() error {
 	l.disk.Close()
+	l.closing.Store(true)
+	l.background.Wait()
 	var err error
 	if l.db != nil {
 		err = l.db.Close()
@@ -234,6 +245,7 @@ func (l *Ledger) Close() error {
 		return nil
 	}
 	l.closed = true
+	l.closing.Store(true)
 	l.background.Wait()
 	err := errors.Join(l.seal(), l.shut())
 	if failed := l.disk.failed(); failed != nil {
@@ -296,6 +308,7 @@ type Stats struct {
 	Writes    int64  // batches written; with Disk each was synced
 	FreeBytes uint64 // of the disk; 0 when it cannot be told
 	DiskBytes uint64 // taken by the ledger's files
+	Reading   bool   // what the ledger held when it was opened is being read ahead: it is slower meanwhile
 }
 
 // Stats returns figures for metrics. After Close they are zero.
@@ -313,5 +326,6 @@ func (l *Ledger) Stats() Stats {
 		Writes:    l.stats.writes.Load(),
 		FreeBytes: free,
 		DiskBytes: l.db.Metrics().DiskSpaceUsage(),
+		Reading:   l.scans.Load() > 0,
 	}
 }
