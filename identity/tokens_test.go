@@ -611,6 +611,7 @@ func FuzzToken(f *testing.F) {
 		{"Bearer " + secret + "=", ""},
 		{"Bearer " + secret + ",Bearer x", ""},
 		{"Basic " + secret, secret},
+		{"Bearer " + secret + "AAAAAAAA", ""}, // a check that is wrong
 		{"Bearer pdm_", "pdm_\x00"},
 		{"", strings.Repeat("a", 5000)},
 		{"Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "\xff"},
