@@ -59,7 +59,7 @@ func newHost(t *testing.T) *host {
 	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, Key: key, NewToken: identity.NewToken,
+		Registry: r, Usage: reader, Key: key, NewToken: identity.NewTokenKey().NewToken,
 		Changed:  func(context.Context) error { h.changes++; return nil },
 		MayApply: func([]byte) error { return h.mayApply },
 		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },

@@ -48,7 +48,8 @@ func TestConfigDefaults(t *testing.T) {
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
 		UpstreamTimeout: time.Minute, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
-		Day:          dayRule(t, "UTC", "00:00"), Identity: []sourceConfig{{}}, UsageForMembers: true,
+		Day:          dayRule(t, "UTC", "00:00"), UsageForMembers: true,
+		Identity: identityConfig{Sources: []sourceConfig{{}}, UnknownTierNamed: yamldoc.Problem{File: "conf/perdiem.yaml"}},
 	}
 	for _, text := range []string{"", "# nothing\n", "{}"} {
 		got, err := parseConfig("conf/perdiem.yaml", []byte(text), getenv)
@@ -76,13 +77,16 @@ day: {zone: Europe/Berlin, starts: "06:30:15"}
 headers: ${HEADERS}
 when_ledger_is_down: admit
 paths: {trailing_slash: ignore, parameters: ignore, case: sensitive, encoded_slash: reject}
-unknown_applications: refuse
+unknown_applications: {tier: development}
 method_override: false
 usage: application
 portal_url: https://developers.example/portal
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
-  - tokens: {}
+  - tokens: {header: x-api-key}
+  - jwt: {jwks: "https://issuer.example/jwks?p=1", issuer: "https://issuer.example/", audience: api, application: azp, member: oid}
+  - jwt: {jwks: "http://localhost:1/jwks", issuer: i, audience: a}
+  - introspection: {url: "http://[::1]:1/introspect", client_id: gw, client_secret: "${WAIT}", audience: api, application: app, member: user}
 `), getenv)
 	if err != nil {
 		t.Fatal(err)
@@ -94,12 +98,15 @@ identity:
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
 		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 8, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
-		Identity: []sourceConfig{
+		Identity: identityConfig{TokenHeader: "x-api-key", UnknownTier: "development", UnknownTierNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 14, Column: 30}, Sources: []sourceConfig{
 			{Headers: &identity.HeaderOptions{Application: "X-App-Id", Member: "X-Member-Id", From: []netip.Prefix{
 				netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.1/32"),
 			}}},
 			{},
-		},
+			{JWT: &identity.JWTOptions{JWKS: "https://issuer.example/jwks?p=1", Issuer: "https://issuer.example/", Audience: "api", Application: "azp", Member: "oid"}},
+			{JWT: &identity.JWTOptions{JWKS: "http://localhost:1/jwks", Issuer: "i", Audience: "a", Application: "client_id", Member: "sub"}},
+			{Introspection: &identity.IntrospectionOptions{URL: "http://[::1]:1/introspect", ClientID: "gw", ClientSecret: "5s", Audience: "api", Application: "app", Member: "user"}},
+		}},
 		PortalURL: &url.URL{Scheme: "https", Host: "developers.example", Path: "/portal"},
 	}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
@@ -154,7 +161,7 @@ func TestConfigProblems(t *testing.T) {
 		{"a variable that is not closed", "data: ${EMPTY", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
 		{"a variable without a name", "data: ${}", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
 
-		{"not built yet", "tls: {}\ntrusted_proxies: [10.0.0.0/8]\ncors: {}\ncluster: {registry: x}\nlisten: {rls: x, check: x}\nmethod_override: true\nunknown_applications: {tier: x}", []string{
+		{"not built yet", "tls: {}\ntrusted_proxies: [10.0.0.0/8]\ncors: {}\ncluster: {registry: x}\nlisten: {rls: x, check: x}\nmethod_override: true", []string{
 			"1:1: tls is not built yet; leave it out",
 			"2:1: trusted_proxies is not built yet; leave it out",
 			"3:1: cors is not built yet; leave it out",
@@ -162,7 +169,6 @@ func TestConfigProblems(t *testing.T) {
 			"5:10: listen.rls is not built yet; leave it out",
 			"5:18: listen.check is not built yet; leave it out",
 			"6:1: method_override is not built yet; leave it out",
-			"7:24: unknown_applications.tier is not built yet; leave it out",
 		}},
 		{"paths that are not built yet", "paths:\n  trailing_slash: exact\n  encoded_slash: pass\n  case: sensitive", []string{
 			"2:3: paths.trailing_slash: exact is not built yet; write ignore, or leave it out",
@@ -176,10 +182,24 @@ func TestConfigProblems(t *testing.T) {
 			"2:1: tls is not built yet; leave it out",
 		}},
 		{"an empty source", "identity: [{}]", []string{"1:12: identity[0]: names no source; without one nobody is let in"}},
-		{"sources that are not built yet", "identity:\n  - jwt: {}\n  - introspection: {}\n  - tokens: {header: X-Api-Key}", []string{
-			"2:5: identity.jwt is not built yet; leave it out",
-			"3:5: identity.introspection is not built yet; leave it out",
-			"4:14: identity.tokens.header is not built yet; leave it out",
+		{"issuers of whom nothing is told", "identity:\n  - jwt: {}\n  - introspection: {}\n  - tokens: {header: Authorization}", []string{
+			"2:10: jwks is missing",
+			"2:10: issuer is missing",
+			"2:10: audience is missing",
+			"3:20: url is missing",
+			"3:20: client_id is missing",
+			"3:20: client_secret is missing",
+			"4:22: header: must be the name of a header, and not Authorization, not Authorization",
+		}},
+		{"an issuer over the open net", "identity:\n  - jwt: {jwks: \"http://issuer.example/jwks\", issuer: a, audience: b, application: sub}", []string{
+			"2:17: jwks: must begin with https: over http anybody in between could make callers up (http is for this machine alone, such as http://127.0.0.1:9000)",
+			"2:10: jwt: application and member must be two claims",
+		}},
+		{"a secret that is not there", "identity:\n  - introspection: {url: \"https://a/b\", client_id: a, client_secret: \"file:no/such\"}", []string{
+			"2:70: client_secret: the secret cannot be read: stat no/such: no such file or directory",
+		}},
+		{"unknown applications of no tier", "unknown_applications: {}", []string{
+			"1:23: tier is missing",
 		}},
 		{"two sources in one item", "identity: [{tokens: {}, headers: {application: A, from: [\"::1\"]}}]", []string{"1:12: identity[0]: an item holds one source; begin each with a dash"}},
 		{"tokens twice", "identity: [{tokens: {}}, {tokens: {}}]", []string{"1:27: tokens are a source already; leave this one out"}},
@@ -269,12 +289,22 @@ func FuzzConfig(f *testing.F) {
 			t.Fatal(err)
 		}
 		if c.Data == "" || c.Admin == "" || c.Ops == "" || c.RetentionDays < 1 || c.UpstreamTimeout <= 0 || c.Day == (quota.DayRule{}) ||
-			len(c.Identity) == 0 || c.Gateway != "" && c.Upstream == nil {
+			len(c.Identity.Sources) == 0 || c.Gateway != "" && c.Upstream == nil {
 			t.Errorf("%q is read as %+v", text, c)
 		}
-		for _, s := range c.Identity {
+		for _, s := range c.Identity.Sources {
 			if s.Headers != nil {
 				if _, err := identity.NewHeaders(*s.Headers); err != nil {
+					t.Errorf("%q: %v", text, err)
+				}
+			}
+			if s.JWT != nil {
+				if _, err := identity.NewJWT(*s.JWT); err != nil {
+					t.Errorf("%q: %v", text, err)
+				}
+			}
+			if s.Introspection != nil {
+				if _, err := identity.NewIntrospection(*s.Introspection); err != nil {
 					t.Errorf("%q: %v", text, err)
 				}
 			}

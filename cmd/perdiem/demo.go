@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/adminapi"
-	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -109,7 +108,7 @@ catalog: catalog.yaml
 // introduce issues tokens, and prints what there is to try.
 func (c demoCommand) introduce(p *program, n *node, folder, upstream string) error {
 	issue := func(member string) (string, error) {
-		secret, hash := identity.NewToken()
+		secret, hash := n.tokenKey.NewToken()
 		_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: demoApplication, Member: member, Actor: "demo"})
 		return secret, err
 	}

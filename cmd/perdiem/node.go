@@ -43,6 +43,7 @@ type node struct {
 	doors     doors
 	snapshots *snapshots
 	key       *adminapi.Key
+	tokenKey  *identity.TokenKey
 	tokens    *identity.Tokens // nil where the configuration has no such source
 	usage     *usage.Reader
 	gateway   *gateway.Gateway
@@ -145,6 +146,9 @@ func (n *node) configure(ctx context.Context) error {
 		return err
 	}
 	if err := n.keepDayRule(ctx); err != nil {
+		return err
+	}
+	if n.tokenKey, err = identity.OpenTokenKey(ctx, n.registry.KeepSetting); err != nil {
 		return err
 	}
 	n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile)
@@ -274,7 +278,7 @@ func (n *node) openDoors(follow context.Context) error {
 		n.serve("listen.gateway", n.doors.gateway, n.gateway.Serve)
 	}
 	api, err := adminapi.New(adminapi.Options{
-		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: identity.NewToken,
+		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
 		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
@@ -288,29 +292,12 @@ func (n *node) openDoors(follow context.Context) error {
 }
 
 func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
-	var sources []identity.Source
-	for _, c := range n.config.Identity {
-		if c.Headers != nil {
-			headers, err := identity.NewHeaders(*c.Headers)
-			if err != nil {
-				return nil, err
-			}
-			sources = append(sources, headers)
-			continue
-		}
-		tokens, err := identity.NewTokens(identity.TokenOptions{Registry: n.registry, Now: n.now, Logger: n.log})
-		if err != nil {
-			return nil, err
-		}
-		if err := tokens.ReadRevocations(follow); err != nil {
-			return nil, err
-		}
-		n.tokens = tokens
-		n.following.Go(func() { tokens.Run(follow) })
-		sources = append(sources, tokens)
+	sources, err := n.sources(follow)
+	if err != nil {
+		return nil, err
 	}
 	return admit.New(admit.Options{
-		Catalog: n.snapshots.current, Callers: identity.New(sources...), Take: n.take, Now: n.now,
+		Catalog: n.snapshots.current, Callers: identity.New(sources...), Take: n.take, Now: n.now, Register: n.register(),
 	})
 }
 

@@ -49,10 +49,24 @@ func (s *snapshots) applyFile(ctx context.Context) ([]catalog.Change, error) {
 	return changes, s.refresh(ctx)
 }
 
+// reach takes up the registry's catalog, unless one of at least this version holds already: of many that wait, one reads it.
+func (s *snapshots) reach(ctx context.Context, version int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current().Version() >= version {
+		return nil
+	}
+	return s.refreshLocked(ctx)
+}
+
 // refresh takes up the registry's catalog.
 func (s *snapshots) refresh(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.refreshLocked(ctx)
+}
+
+func (s *snapshots) refreshLocked(ctx context.Context) error {
 	c, version, err := s.registry.Catalog(ctx)
 	if fault.KindOf(err) == fault.NotFound {
 		c, version, err = emptyCatalog(), 0, nil

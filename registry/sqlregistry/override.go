@@ -183,19 +183,6 @@ func whyNothingToClear(ctx context.Context, q querier, application, endpoint str
 	return fault.New(fault.NotFound, "application %s has no override for %s", application, endpoint)
 }
 
-// readApplication returns the file's document of an application.
-func readApplication(ctx context.Context, q querier, id string) (applicationDocument, error) {
-	text, ok, err := readItem(ctx, q, kindApplication, id)
-	if err != nil {
-		return applicationDocument{}, err
-	}
-	if !ok {
-		return applicationDocument{}, fault.New(fault.NotFound, "application %.64q is not in the catalog", id)
-	}
-	var d applicationDocument
-	return d, decode(text, &d)
-}
-
 func requireEndpoint(ctx context.Context, q querier, id string) error {
 	_, ok, err := readItem(ctx, q, kindEndpoint, id)
 	if err == nil && !ok {
