@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +36,7 @@ type host struct {
 	changes  int   // how often a change was taken up
 	mayApply error // what applying is answered with
 	counts   []usage.Counts
+	backup   func(context.Context) (func(io.Writer) error, error)
 }
 
 func newHost(t *testing.T) *host {
@@ -62,6 +64,7 @@ func newHost(t *testing.T) *host {
 		Registry: r, Usage: reader, Key: key, NewToken: identity.NewToken,
 		Changed:  func(context.Context) error { h.changes++; return nil },
 		MayApply: func([]byte) error { return h.mayApply },
+		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
 		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
 		Fault:    answer.Fault, Problem: answer.Problem, Now: now, Log: slog.New(slog.DiscardHandler),
 	})
@@ -254,6 +257,7 @@ func TestWrongMethod(t *testing.T) {
 	h := newHost(t)
 	for _, c := range []struct{ method, target, allow string }{
 		{"GET", "/admin/v1/catalog", "PUT"},
+		{"GET", "/admin/v1/backup", "POST"},
 		{"POST", "/admin/v1/status", "GET, HEAD"},
 		{"PATCH", "/admin/v1/tokens", "DELETE, GET, HEAD, POST"},
 		{"OPTIONS", "/admin/v1/overrides", "DELETE, PUT"},
@@ -411,7 +415,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 9 {
+	if operations != 10 {
 		t.Errorf("%d operations are described", operations)
 	}
 }
