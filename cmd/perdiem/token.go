@@ -64,7 +64,11 @@ func (c tokenRevokeCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodDelete, "tokens", url.Values{"id": {c.ID}}, nil, nil)
+	if err := node.call(http.MethodDelete, "tokens", url.Values{"id": {c.ID}}, nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "token %s revoked\n", c.ID)
+	return err
 }
 
 type tokenListCommand struct {
