@@ -11,9 +11,12 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/perdiem/perdiem/adminapi"
 	"github.com/perdiem/perdiem/answer"
@@ -214,6 +217,9 @@ func TestBadRequests(t *testing.T) {
 		{"a limit of 1e3", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 1e3}}`},
 		{"a limit of 2^63", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 9223372036854775808}}`},
 		{"a limit in words", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": "many"}}`},
+		{"a page of none", "GET", "/admin/v1/tokens?application=acme&limit=0", ""},
+		{"a page of 1001", "GET", "/admin/v1/tokens?application=acme&limit=1001", ""},
+		{"a page before the first", "GET", "/admin/v1/tokens?application=acme&after=-1", ""},
 		{"no query", "GET", "/admin/v1/usage", ""},
 		{"usage of a member with a newline", "GET", "/admin/v1/usage?application=acme&member=a%0ab", ""},
 		{"usage of a member that is not UTF-8", "GET", "/admin/v1/usage?application=acme&member=%ff", ""},
@@ -326,6 +332,15 @@ func TestTokens(t *testing.T) {
 		h.want(200, h.ask("GET", target, ""), &list)
 		if list.Tokens[0].Revoked == nil || list.Tokens[1].Revoked != nil {
 			t.Errorf("the first of these is to be revoked: %+v", list.Tokens[:2])
+		}
+		var paged []adminapi.Token
+		for page := (adminapi.TokenPage{Next: -1}); page.Next != 0; paged = append(paged, page.Tokens...) {
+			next := max(0, page.Next)
+			page = adminapi.TokenPage{}
+			h.want(200, h.ask("GET", target+"&limit=4&after="+strconv.FormatInt(next, 10), ""), &page)
+		}
+		if diff := cmp.Diff(list.Tokens, paged); diff != "" {
+			t.Errorf("page by page: -whole +paged\n%s", diff)
 		}
 	}
 }
