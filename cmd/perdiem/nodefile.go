@@ -57,8 +57,12 @@ func readNodeFile(folder string) (addresses, error) {
 	if err != nil {
 		return addresses{}, err
 	}
+	return parseNodeFile(file, data)
+}
+
+func parseNodeFile(file string, data []byte) (addresses, error) {
 	var note nodeNote
-	err = json.Unmarshal(data, &note)
+	err := json.Unmarshal(data, &note)
 	if note.Format > nodeFormat {
 		return addresses{}, fmt.Errorf("%s was written by a newer perdiem (its form is version %d, and this one knows none after %d): use the commands of the perdiem that runs", file, note.Format, nodeFormat)
 	}
