@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 )
 
@@ -201,5 +202,25 @@ func TestDefaultsOfCatalogAreDocumented(t *testing.T) {
 	}
 	if compared < 5 {
 		t.Errorf("%d defaults were compared only", compared)
+	}
+}
+
+// docs/metrics.md tells each outcome of a request that a label may have.
+func TestOutcomesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := slices.Collect(maps.Values(rejections))
+	for o := gateway.Outcome(0); !strings.HasPrefix(o.String(), "outcome_"); o++ {
+		outcomes = append(outcomes, o.String())
+	}
+	for _, outcome := range outcomes {
+		if !strings.Contains(string(text), "`"+outcome+"`") {
+			t.Errorf("docs/metrics.md does not tell the outcome %s", outcome)
+		}
+	}
+	if len(outcomes) < 12 {
+		t.Errorf("%d outcomes were found only", len(outcomes))
 	}
 }

@@ -52,8 +52,9 @@ type Request struct {
 
 // Telemetry counts requests and serves what it knows. It is an [http.Handler], safe for concurrent use.
 type Telemetry struct {
-	ready func() error
-	mux   *http.ServeMux
+	ready   func() error
+	mux     *http.ServeMux
+	metrics *prometheus.Registry
 
 	endpoints atomic.Pointer[map[string]bool]
 	requests  *prometheus.CounterVec
@@ -88,18 +89,18 @@ func New(o Options) (*Telemetry, error) {
 		}),
 	}
 	t.endpoints.Store(new(map[string]bool{}))
-	metrics := prometheus.NewRegistry()
+	t.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		t.requests, t.durations, t.decisions,
 		newFigureCollector(o),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
-		if err := metrics.Register(c); err != nil {
+		if err := t.metrics.Register(c); err != nil {
 			return nil, err
 		}
 	}
-	t.mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	t.mux.Handle("GET /metrics", promhttp.HandlerFor(t.metrics, promhttp.HandlerOpts{}))
 	t.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	t.mux.HandleFunc("GET /readyz", t.serveReady)
 	return t, nil
