@@ -1,5 +1,5 @@
 // Package adminapi is the API with which operators and perdiem's own commands change and read a running node: catalog, tokens,
-// overrides, usage and the operator's key.
+// overrides, usage, the operator's key and backups.
 //
 // Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
 //
@@ -9,6 +9,7 @@ package adminapi
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -34,6 +35,9 @@ type Options struct {
 	Changed func(context.Context) error
 	// MayApply returns why a catalog file of this content may not be applied, or nil where it may. The error is of package fault.
 	MayApply func(data []byte) error
+	// Backup makes a copy of the node's stores; write, which is called once, writes it out as one archive and
+	// removes the copy.
+	Backup func(context.Context) (write func(io.Writer) error, err error)
 	// Status returns how the node is.
 	Status func() Status
 	// Fault writes an error's answer: headers, body and status.
@@ -62,6 +66,7 @@ func New(o Options) (*API, error) {
 		{"NewToken", o.NewToken == nil},
 		{"Changed", o.Changed == nil},
 		{"MayApply", o.MayApply == nil},
+		{"Backup", o.Backup == nil},
 		{"Status", o.Status == nil},
 		{"Fault", o.Fault == nil},
 		{"Problem", o.Problem == nil},
@@ -81,6 +86,7 @@ func New(o Options) (*API, error) {
 	a.registerOverrides(api)
 	a.registerUsage(api)
 	a.registerKey(api)
+	a.registerBackup(api)
 	return a, nil
 }
 

@@ -51,9 +51,10 @@ type Registry interface {
 	IssueToken(context.Context, NewToken) (Token, error)
 	// RevokeToken ends a token for good; ending it again changes nothing. [fault.NotFound] where there is none of that id.
 	RevokeToken(ctx context.Context, id, actor string) error
-	// Tokens returns the tokens of an application, those expired or revoked too, in the order in which they were issued.
-	// [fault.NotFound] where the catalog has no such application and no token was issued for it.
-	Tokens(ctx context.Context, application string) ([]Token, error)
+	// Tokens returns up to limit tokens of an application, 1 to [MaxTokens], those expired or revoked too, in the order in which they were
+	// issued, of those that follow the position after; 0 begins with the first. next is the position to go on from, and 0 where no more
+	// follow. [fault.NotFound] where the catalog has no such application and no token was issued for it.
+	Tokens(ctx context.Context, application string, after int64, limit int) (tokens []Token, next int64, err error)
 	// TokenByHash returns the token that was issued with hash, expired or not. [fault.NotFound] where there is none or it
 	// was revoked.
 	TokenByHash(ctx context.Context, hash Hash) (Token, error)
@@ -71,12 +72,19 @@ type Registry interface {
 	KeepSetting(ctx context.Context, key, value string) (kept string, err error)
 
 	// Audit returns up to limit entries of the audit, 1 to 1000, the newest first, of those older than the entry before;
-	// before 0 begins with the newest of all.
+	// before 0 begins with the newest of all. The newest [MaxAudit] are kept.
 	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
 
 	// Close lets go of the store. Nothing may be called after it.
 	Close() error
 }
+
+// MaxTokens is the most tokens that [Registry.Tokens] returns at a time.
+const MaxTokens = 1000
+
+// MaxAudit is how many entries the audit keeps: each new one makes room for itself. A hundred changes a day fill it in
+// three years, and some 30 MB.
+const MaxAudit = 100_000
 
 // ApplyOptions says how a catalog's file is applied, and for whom.
 type ApplyOptions struct {

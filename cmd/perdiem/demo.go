@@ -66,7 +66,12 @@ func (c demoCommand) Run(p *program) (err error) {
 	}
 	limitMemory(p.getenv)
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error { return c.introduce(p, n, folder, upstream.address) })
+	err = p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error { return c.introduce(p, n, folder, upstream.address) })
+	if taken, ok := errors.AsType[*addressError](err); ok { // the configuration is ours, and the flags are the user's
+		flag := "--" + strings.TrimPrefix(taken.name, "listen.")
+		return fmt.Errorf("the address of %s cannot be had: %w: end what listens there, or give another address", flag, taken.cause)
+	}
+	return err
 }
 
 // write writes configuration and catalog into the folder, and returns the configuration read.

@@ -50,6 +50,7 @@ type node struct {
 	admin     *http.Server
 	ops       *http.Server
 	address   addresses
+	backups   backups
 
 	following sync.WaitGroup     // what follows the registry
 	unfollow  context.CancelFunc // ends it
@@ -87,6 +88,7 @@ type nodeOptions struct {
 // startNode returns a node that serves. When it fails it leaves nothing open.
 func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err error) {
 	n := &node{config: c, log: o.Log, now: o.Now, build: readBuild(), failed: make(chan error, 3)}
+	n.backups.node = n
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop(ctx))
@@ -95,7 +97,10 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	if n.lock, err = lockFolder(c.Data); err != nil {
 		return nil, err
 	}
-	if err := removeNodeFile(c.Data); err != nil { // a node that was killed left it
+	if err := refuseHalfRestored(c.Data); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(removeNodeFile(c.Data), removeCopies(c.Data)); err != nil { // a node that was killed left them
 		return nil, err
 	}
 	// Whatever may refuse a start comes before the first change to the registry.
@@ -202,6 +207,7 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 		return fmt.Errorf("%w: set the clock right and start again; or, if the clock is right, move %s away and start once with --accept-ledger, "+
 			"which forgets what was used today", err, folder)
 	}
+	n.tellRestored(day)
 	if err := n.ledger.Drop(day.Date - quota.Date(n.config.RetentionDays)); err != nil { // retention_days may have been lowered
 		return err
 	}
@@ -239,11 +245,23 @@ func (n *node) listen() (err error) {
 	return err
 }
 
+// addressError is the error of an address that cannot be listened at.
+type addressError struct {
+	name  string // the key that configures it
+	cause error
+}
+
+func (e *addressError) Error() string {
+	return fmt.Sprintf("%s cannot be had: %v: end what listens there, or configure another address", e.name, e.cause)
+}
+
+func (e *addressError) Unwrap() error { return e.cause }
+
 // listen takes an address, and returns it with the port that it got.
 func listen(name, address string) (net.Listener, string, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s cannot be had: %w: end what listens there, or configure another address", name, err)
+		return nil, "", &addressError{name, err}
 	}
 	// The host stays as it was configured: the system may call 0.0.0.0 by another name.
 	host, _, err := net.SplitHostPort(address)
@@ -279,7 +297,7 @@ func (n *node) openDoors(follow context.Context) error {
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Backup: n.backups.make, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -368,7 +386,9 @@ func (n *node) ready() error {
 
 func (n *node) figures() telemetry.Figures {
 	book, ledger := n.book.Stats(), n.ledger.Stats()
+	restoration, _ := n.ledger.Restored()
 	return telemetry.Figures{
+		Incomplete:     restoration.IsIncomplete(n.book.Day().Start),
 		LedgerUp:       !book.Down && n.ledger.Healthy() == nil,
 		LedgerRequests: book.Requests,
 		LedgerAsks:     book.Asks,
@@ -385,7 +405,8 @@ func (n *node) figures() telemetry.Figures {
 func (n *node) status() adminapi.Status {
 	day, s := n.book.Day(), n.snapshots.current()
 	status := adminapi.Status{
-		Version: n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
+		Restored: n.restored(),
+		Version:  n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
 		CatalogVersion: s.Version(), Endpoints: len(s.Endpoints()), Applications: len(s.Applications()),
 	}
 	if err := n.ready(); err != nil {

@@ -80,7 +80,20 @@ func (c overrideSetCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodPut, "overrides", nil, adminapi.Override{Application: c.App, Endpoint: c.Endpoint, Limits: limits}, nil)
+	if err := node.call(http.MethodPut, "overrides", nil, adminapi.Override{Application: c.App, Endpoint: c.Endpoint, Limits: limits}, nil); err != nil {
+		return err
+	}
+	line := "override " + c.App + " " + c.Endpoint + " set:"
+	for _, l := range []struct {
+		name  string
+		limit *adminapi.Limit
+	}{{"application", limits.Application}, {"member", limits.Member}} {
+		if l.limit != nil {
+			line += " " + l.name + " " + quota.Limit(*l.limit).String()
+		}
+	}
+	_, err = fmt.Fprintln(p.stdout, line)
+	return err
 }
 
 type overrideClearCommand struct {
@@ -94,5 +107,9 @@ func (c overrideClearCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodDelete, "overrides", url.Values{"application": {c.App}, "endpoint": {c.Endpoint}}, nil, nil)
+	if err := node.call(http.MethodDelete, "overrides", url.Values{"application": {c.App}, "endpoint": {c.Endpoint}}, nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "override %s %s cleared\n", c.App, c.Endpoint)
+	return err
 }

@@ -1,8 +1,9 @@
 // Package embedledger keeps the ledger of one node in a folder, on Pebble.
 //
 // What [Ledger.Borrow] granted survives the process, whatever kills it, and with [Disk] also the power. A folder has one
-// ledger and a ledger one process: a second is refused. A restored or cloned folder is not noticed, and forgets what was
-// granted since the copy was made.
+// ledger and a ledger one process: a second is refused. [Ledger.Checkpoint] copies a ledger that is in use; a copy that is brought
+// back forgets what was granted since it was made, and [Ledger.MarkRestored] makes it say so. A folder that was copied by
+// other means is not noticed.
 //
 // The ledger never gives a wrong answer instead of none. When the disk is almost full, grants stop until there is
 // room; when it fails, the ledger answers no one any more, [Ledger.Healthy] says why, and the process lives on. Files that
@@ -127,7 +128,7 @@ func Open(o Options) (*Ledger, error) {
 	}
 
 	l := &Ledger{dir: o.Dir, retention: int64(o.RetentionDays), log: o.Logger}
-	l.disk = newDisk(o.FS, o.Durability == Disk, func(err error) {
+	l.disk = newDisk(o.FS, o.Durability == Disk, o.FS.PathJoin(o.Dir, checkpointFolder), func(err error) {
 		l.log.Error("the ledger failed and answers no more; see to its disk, then start perdiem again", "folder", l.dir, "error", err)
 	})
 	l.space = &space{free: func() (uint64, error) { return o.Free(o.Dir) }, min: o.MinFree, now: o.Now}
@@ -140,6 +141,7 @@ func Open(o Options) (*Ledger, error) {
 		return nil, lockError(o.Dir, err)
 	}
 	l.lock = lock
+	l.tidy()
 	if err := l.load(storeOptions(l.disk, lock, o.Logger)); err != nil {
 		_ = l.shut() // it says nothing new
 		return nil, l.openError(err)
@@ -218,6 +220,9 @@ func lockError(dir string, err error) error {
 
 // openError explains why a ledger could not be opened, and how to go on.
 func (l *Ledger) openError(err error) error {
+	if newer, ok := errors.AsType[*newerError](err); ok {
+		return fmt.Errorf("the ledger in %s %w", l.dir, newer)
+	}
 	if isDamage(err) {
 		return fmt.Errorf("the ledger in %s: %w; restore the folder from a backup, or move it away, which lets today's counts begin at zero", l.dir, err)
 	}

@@ -2,6 +2,7 @@
 package registrytest
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -56,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"a removed application's tokens", testRemovalRevokes},
 		{"a long log of revocations", testRevocationPages},
 		{"old tokens are forgotten", testForget},
+		{"tokens page by page", testTokenPages},
 		{"settings", testSettings},
 		{"a setting that is kept", testKeepSetting},
 		{"the audit", testAudit},
@@ -159,6 +161,22 @@ func (f *fixture) hash() registry.Hash {
 	var h registry.Hash
 	copy(h[:], fmt.Appendf(nil, "hash %d", f.made.Add(1)))
 	return h
+}
+
+// Tokens returns all tokens of an application, which it asks for in small pages.
+func (f *fixture) Tokens(ctx context.Context, application string) (all []registry.Token, err error) {
+	for next := int64(0); ; {
+		var page []registry.Token
+		if page, next, err = f.Registry.Tokens(ctx, application, next, 2); err != nil {
+			return nil, err
+		}
+		if len(page) > 2 || len(page) < 2 && next != 0 {
+			return nil, fmt.Errorf("a page of 2 has %d tokens, and %d is next", len(page), next)
+		}
+		if all = append(all, page...); next == 0 {
+			return all, nil
+		}
+	}
 }
 
 func (f *fixture) issue(t *testing.T, n registry.NewToken) registry.Token {
