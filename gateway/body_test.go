@@ -49,7 +49,7 @@ func TestBodyTurns(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				b := newBody(&http.Request{Body: &test.client}, timeout, cancel)
+				b := newBody(&http.Request{Body: &test.client}, timeout, Timeouts{Body: 10 * time.Minute, BodyRate: 1}, cancel, func() {})
 				wait := func(d time.Duration) bool {
 					select {
 					case <-time.After(d):

@@ -20,7 +20,7 @@ const configuration = "docs/configuration.md"
 // docs/configuration.md names every key that is read, and no other.
 func TestKeysAreDocumented(t *testing.T) {
 	for _, c := range []struct{ section, source string }{
-		{"perdiem.yaml", "cmd/perdiem/config.go"},
+		{"perdiem.yaml", "cmd/perdiem/config*.go"},
 		{"catalog.yaml", "catalog/parse.go"},
 	} {
 		t.Run(c.section, func(t *testing.T) {
@@ -45,15 +45,33 @@ func TestKeysAreDocumented(t *testing.T) {
 	}
 }
 
-// keys returns the keys for which a file has readers: it keeps them in maps of type map[string]func(yamldoc.Node), which it writes out, or fills
+// keys returns the keys for which files have readers: they keep them in maps of type map[string]func(yamldoc.Node), which they write out, or fill
 // by fields[key] = …, where key may run through a list or a map that is written out.
-func keys(t *testing.T, path string) map[string]bool {
+func keys(t *testing.T, pattern string) map[string]bool {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, 0)
+	paths, err := filepath.Glob(filepath.Join(root, pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
+	for _, path := range paths {
+		if !strings.HasSuffix(path, "_test.go") {
+			addKeys(t, path, found)
+		}
+	}
+	if len(found) < 10 {
+		t.Fatalf("found %d keys in %s only: are they read in another way now?", len(found), pattern)
+	}
+	return found
+}
+
+// addKeys adds the keys for which a file has readers.
+func addKeys(t *testing.T, path string, found map[string]bool) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	add := func(e ast.Expr) {
 		if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING {
 			key, err := strconv.Unquote(l.Value)
@@ -90,10 +108,6 @@ func keys(t *testing.T, path string) map[string]bool {
 		}
 		return true
 	})
-	if len(found) < 10 {
-		t.Fatalf("found %d keys in %s only: are they read in another way now?", len(found), path)
-	}
-	return found
 }
 
 func mentions(n ast.Node, name string) (found bool) {
