@@ -110,6 +110,10 @@ type Gateway struct {
 
 // New returns a Gateway that is not serving yet. The error says which option is missing or wrong.
 func New(o Options) (*Gateway, error) {
+	cors, err := newCORS(o.CORS, o.Answers.Headers)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case o.Upstream == nil:
 		return nil, errors.New("gateway: no upstream")
@@ -133,10 +137,6 @@ func New(o Options) (*Gateway, error) {
 		return nil, errors.New("gateway: no clock")
 	case o.Log == nil:
 		return nil, errors.New("gateway: no log")
-	}
-	cors, err := newCORS(o.CORS, o.Answers.Headers)
-	if err != nil {
-		return nil, err
 	}
 	g := &Gateway{
 		upstream: o.Upstream,

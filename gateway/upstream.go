@@ -162,6 +162,9 @@ func (g *Gateway) modifyResponse(res *http.Response) error {
 	if _, told := res.Header["Content-Type"]; !told {
 		h["Content-Type"] = nil // keeps net/http from guessing one
 	}
+	if len(res.Trailer) > 0 && res.Request.Method != http.MethodHead {
+		delete(res.Header, "Content-Length") // HTTP/2 may tell the length of a body with trailers; HTTP/1.1 has none then
+	}
 	g.limits(x, res.Header)
 	if g.cors != nil {
 		g.cors.markUpstream(h, res.Header, x.allowed)

@@ -29,6 +29,9 @@ func TestScripts(t *testing.T) {
 			"soon":      soon,
 			"reached":   reached,
 			"curlagain": curlAgain,
+
+			"certificate": certificate,
+			"securely":    securely,
 		},
 	})
 }
