@@ -16,11 +16,13 @@ type exchange struct {
 	decision        admit.Decision
 	observation     Observation
 	writer          http.ResponseWriter
-	client          string    // the client's address, without its port
-	body            *body     // what the upstream reads; nil when there is none
-	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
-	copied          bool      // the answer reached its end
-	values          [6]string // of the headers that are added, in one array
+	request         *http.Request // as it came
+	client          string        // the address of the other end of the connection, without its port
+	allowed         []string      // by CORS: the value of Access-Control-Allow-Origin; nil: none
+	body            *body         // what the upstream reads; nil when there is none
+	switched        bool          // the upstream has granted an upgrade: the connection is no longer HTTP
+	copied          bool          // the answer reached its end
+	values          [8]string     // of the headers that are added, in one array
 }
 
 type exchangeKey struct{}

@@ -30,6 +30,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.observe(x.observation)
 	}()
 
+	if !g.receive(x, r) {
+		return
+	}
 	// Methods are matched as if in upper case, and sent as they were matched.
 	request := admit.Request{Method: strings.ToUpper(r.Method), RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
 	request.Peer, x.client = peer(r)
@@ -78,7 +81,7 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 		ctx, cancel := context.WithCancel(x.Context)
 		defer cancel()
 		x.Context = ctx
-		x.body = newBody(r, g.timeout, cancel)
+		x.body = newBody(r, g.timeout, g.timeouts, cancel, func() { endReading(x.writer, r) })
 		// An upstream may answer before it has read all: without this, net/http would first wait for the client to send
 		// the rest. Where the connection cannot do so, it never waits.
 		_ = http.NewResponseController(x.writer).EnableFullDuplex()
@@ -164,6 +167,12 @@ func (g *Gateway) write(x *exchange, compose func(h http.Header, body []byte) (i
 	room := g.bodies.Get().(*[]byte)
 	status, body := compose(x.writer.Header(), (*room)[:0])
 	x.observation.Status = status
+	if g.cors != nil {
+		g.cors.mark(x.writer.Header(), x.allowed)
+	}
+	if x.request.ContentLength != 0 {
+		drainSoon(x.request)
+	}
 	answer.Send(x.writer, status, body)
 	if cap(body) <= 64<<10 { // a long report is not kept
 		*room = body

@@ -40,6 +40,7 @@ type config struct {
 	Identity        identityConfig
 	UsageForMembers bool
 	PortalURL       *url.URL // nil: the address at which the portal listens
+	Edge            edgeConfig
 }
 
 const maxRetentionDays = 36_500
@@ -130,7 +131,7 @@ func (p *configParser) root(n yamldoc.Node) {
 	var upstream bool
 	fields := map[string]func(yamldoc.Node){
 		"listen":   p.listen,
-		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream = p.url(n) },
+		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream = p.upstream(n) },
 		"upstream_timeout": func(n yamldoc.Node) {
 			if d, ok := p.duration(n); ok {
 				c.UpstreamTimeout = d
@@ -177,7 +178,8 @@ func (p *configParser) root(n yamldoc.Node) {
 			}
 		},
 	}
-	for _, key := range []string{"tls", "trusted_proxies", "cors", "cluster"} {
+	p.edge(fields)
+	for _, key := range []string{"cluster"} {
 		fields[key] = func(n yamldoc.Node) { refuse(n, key) }
 	}
 	if n.Silent() || !n.IsNull() && !n.Map(fields) {

@@ -32,6 +32,9 @@ func TestScripts(t *testing.T) {
 			"load":      load,
 			"between":   between,
 			"flip":      flip,
+
+			"certificate": certificate,
+			"securely":    securely,
 		},
 	})
 }

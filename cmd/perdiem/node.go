@@ -19,6 +19,7 @@ import (
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/keypair"
 	"github.com/perdiem/perdiem/internal/telemetry"
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/lease/embedledger"
@@ -51,6 +52,7 @@ type node struct {
 	ops       *http.Server
 	address   addresses
 	backups   backups
+	pairs     map[string]*keypair.Pair // certificates by the listener's name
 
 	following sync.WaitGroup     // what follows the registry
 	unfollow  context.CancelFunc // ends it
@@ -63,6 +65,8 @@ type addresses struct {
 	Gateway string `json:"gateway,omitempty"`
 	Admin   string `json:"admin"`
 	Ops     string `json:"ops"`
+	// AdminCertificate is the admin listener's certificate in PEM, by which commands on this machine know the node; empty: it speaks without TLS.
+	AdminCertificate string `json:"adminCertificate,omitempty"`
 }
 
 // doors are the listeners of a node; nil: there is none.
@@ -104,6 +108,9 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 		return nil, err
 	}
 	// Whatever may refuse a start comes before the first change to the registry.
+	if err := n.openPairs(); err != nil {
+		return nil, err
+	}
 	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
 		return nil, err
 	}
@@ -287,7 +294,9 @@ func (n *node) openDoors(follow context.Context) error {
 	if n.config.Gateway != "" {
 		n.gateway, err = gateway.New(gateway.Options{
 			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout,
-			Admit: admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
+			TLS: n.tls("gateway"), TrustedProxies: n.config.Edge.TrustedProxies, Hosts: n.config.Edge.Hosts, CORS: n.config.Edge.CORS,
+			Timeouts: n.config.Edge.Timeouts,
+			Admit:    admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
 			Now: n.now, Log: n.log, Observe: n.observe,
 		})
 		if err != nil {
@@ -303,9 +312,9 @@ func (n *node) openDoors(follow context.Context) error {
 		return err
 	}
 	n.admin = n.server(api)
-	n.serve("listen.admin", n.doors.admin, n.admin.Serve)
+	n.serve("listen.admin", n.doors.admin, n.encrypted("admin", n.admin))
 	n.ops = n.server(n.telemetry)
-	n.serve("listen.ops", n.doors.ops, n.ops.Serve)
+	n.serve("listen.ops", n.doors.ops, n.encrypted("ops", n.ops))
 	return nil
 }
 
@@ -428,10 +437,13 @@ func (n *node) mayApply(data []byte) error {
 		"catalog out of the configuration. With --dry-run any file can be tried.", n.config.Catalog)
 }
 
-// reload applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged.
+// reload reads certificates again, and applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged.
 func (n *node) reload(ctx context.Context) {
+	n.reloadPairs()
 	if n.config.Catalog == "" {
-		n.log.Warn("there is nothing to read again: the configuration names no catalog")
+		if len(n.pairs) == 0 {
+			n.log.Warn("there is nothing to read again: the configuration names no catalog and no certificate")
+		}
 		return
 	}
 	changes, err := n.snapshots.applyFile(ctx)
