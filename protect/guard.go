@@ -21,15 +21,16 @@ const (
 	leastSamples, mostSamples = 4, 16
 	// probeEvery is how often the upstream's latency is probed while the limit is met.
 	probeEvery = 5 * time.Second
-	// windowCalls and mostCalls bound how many calls a window has while there is a limit; in between it has as many as the limit. openCalls
-	// is how many it has while there is none, where it is only shown.
+	// windowCalls and mostCalls bound how many calls a window has while there is a limit; in between it has as many as the limit, and in any case those
+	// of windowTime. openCalls is how many it has while there is none, where it is only shown.
 	windowCalls, mostCalls = 8, 64
+	windowTime             = 100 * time.Millisecond
 	openCalls              = 64
 	// slower is how many times the latency of a probe a window's may be before it is probed again, and jitter what is allowed besides.
 	slower = 2.5
 	jitter = 25 * time.Millisecond
 	// quicker is the part of a probe's latency below which a window's is believed instead.
-	quicker = 0.7
+	quicker = 0.5
 	// shrink is by what the limit falls where the upstream fails, and wary how long it rises slowly afterwards.
 	shrink = 0.7
 	wary   = 10 * time.Second
@@ -70,6 +71,7 @@ type guard struct {
 	holdUntil time.Duration // until when a probe lets nobody in
 	extra     time.Duration // why lies in [guard.hopeful]
 	extraOut  bool
+	extras    window        // of extra calls since answered
 	answered  time.Duration // the last answer, but of extra calls
 
 	excess  time.Duration // free latency beyond what is usual; may be below 0
@@ -92,7 +94,8 @@ const (
 // window sums up the answers to a number of calls that were let in one after the other. It is complete when nearly all are answered: to sum up what
 // was answered within a time would leave out the slow ones.
 type window struct {
-	wanted  int           // calls
+	opened  time.Duration
+	wanted  int           // calls, or more that come within windowTime
 	entered int           // so far
 	since   time.Duration // sum of when those that are not answered yet were let in
 	calls   int           // answered
@@ -103,9 +106,14 @@ type window struct {
 	refused int
 }
 
+// wants reports whether a call that is let in now is one of the window's.
+func (w *window) wants(now time.Duration) bool {
+	return w.entered < w.wanted || now-w.opened < windowTime
+}
+
 // complete reports whether seven of eight are answered.
-func (w *window) complete() bool {
-	return w.entered >= w.wanted && 8*(w.calls+w.failed) >= 7*w.entered
+func (w *window) complete(now time.Duration) bool {
+	return !w.wants(now) && 8*(w.calls+w.failed) >= 7*w.entered
 }
 
 // mean returns the mean latency of the calls, and of what is usual for them. Those that still wait count with the time that they have waited.
@@ -113,6 +121,14 @@ func (w *window) mean(now time.Duration) (latency, usual time.Duration) {
 	n := time.Duration(max(1, w.calls))
 	open := time.Duration(w.entered - w.calls - w.failed)
 	return (w.latency + max(0, open*now-w.since)) / n, w.usual / n
+}
+
+// add adds an answer.
+func (w *window) add(t *ticket, latency time.Duration) {
+	w.calls++
+	w.level += t.level
+	w.latency += latency
+	w.usual += t.endpoint.latency
 }
 
 // perSecond returns how many answers the upstream gives in a second, by Little's law: a call that finds itself to be the tenth waits for ten.
@@ -146,7 +162,7 @@ const (
 
 func newGuard(least, most int, tolerance time.Duration) *guard {
 	g := &guard{least: least, most: most, tolerance: tolerance, endpoints: map[string]*usual{}, limit: most, era: 1}
-	g.begin(openCalls)
+	g.begin(0, openCalls)
 	return g
 }
 
@@ -191,7 +207,7 @@ func (g *guard) sample(now time.Duration, t *ticket) {
 	if g.mode == limiting && 5*t.level < 4*g.limit {
 		return // it found less of a queue than there is room for, and says nothing of how much would be too much
 	}
-	if w := &g.window; w.entered < w.wanted {
+	if w := &g.window; !t.extra && w.wants(now) {
 		w.entered++
 		w.since += now
 		t.sampled = true
@@ -211,7 +227,7 @@ func (g *guard) forsake(t *ticket) {
 // well again: where nothing is answered for a second a call is let in besides, and the next one when that is answered, or a
 // second later.
 func (g *guard) hopeful(now time.Duration, t *ticket) bool {
-	if g.mode == open || g.waiting >= g.most || now-g.answered < stuck || g.extraOut && now-g.extra < stuck {
+	if g.mode == open || g.waiting >= g.most || now-g.answered < max(stuck, 2*g.latest) || g.extraOut && now-g.extra < stuck {
 		return false
 	}
 	g.extra, g.extraOut = now, true
@@ -281,7 +297,7 @@ func (g *guard) leave(now time.Duration, t *ticket, failed bool) {
 	}
 	latency := now - t.since
 	if !t.extra {
-		g.answered = now
+		g.answered, g.extras = now, window{}
 	}
 	switch tally := g.tally(); {
 	case !failed:
@@ -302,6 +318,9 @@ func (g *guard) leave(now time.Duration, t *ticket, failed bool) {
 func (g *guard) measure(now time.Duration, t *ticket, latency time.Duration, failed bool) {
 	w := &g.window
 	switch {
+	case t.extra:
+		g.hope(now, t, latency, failed)
+		return
 	case t.sampled && t.round == g.round:
 		w.since -= t.since
 	case g.mode == probing && t.round != g.round && t.level >= g.crowd && !failed:
@@ -313,15 +332,12 @@ func (g *guard) measure(now time.Duration, t *ticket, latency time.Duration, fai
 	if failed {
 		w.failed++
 	} else {
-		w.calls++
-		w.level += t.level
-		w.latency += latency
-		w.usual += t.endpoint.latency
+		w.add(t, latency)
 	}
 	if failed && g.mode == probing {
 		g.holdUntil = now + pause
 	}
-	if w != &g.window || !w.complete() {
+	if w != &g.window || !w.complete(now) {
 		return
 	}
 	switch g.mode {
@@ -329,7 +345,7 @@ func (g *guard) measure(now time.Duration, t *ticket, latency time.Duration, fai
 		if w.calls > 0 {
 			g.latest, g.typical = w.mean(now)
 		}
-		g.begin(openCalls)
+		g.begin(now, openCalls)
 	case probing:
 		if w.failed >= w.calls { // fewer at a time
 			g.probe(now, g.limit/2)
@@ -338,6 +354,22 @@ func (g *guard) measure(now time.Duration, t *ticket, latency time.Duration, fai
 		g.conclude(now)
 	case limiting:
 		g.follow(now)
+	}
+}
+
+// hope notes that a call was answered that was tried though the limit was reached. A few in a row tell as much as a probe: those that keep the
+// others from being let in are lost.
+func (g *guard) hope(now time.Duration, t *ticket, latency time.Duration, failed bool) {
+	w := &g.extras
+	if failed || g.mode == open {
+		*w = window{}
+		return
+	}
+	w.entered++
+	w.add(t, latency)
+	if w.calls >= leastSamples {
+		g.window, g.extras, g.probeAt = *w, window{}, 0
+		g.conclude(now)
 	}
 }
 
@@ -370,13 +402,13 @@ func (g *guard) probe(now time.Duration, limit int) {
 	case probing: // it failed; what was known before it is as good as it was
 	}
 	g.mode, g.limit = probing, g.within(limit)
-	g.begin(min(max(2*g.limit, leastSamples), mostSamples))
+	g.begin(now, min(max(2*g.limit, leastSamples), mostSamples))
 }
 
 // begin begins a round, with a window of so many calls.
-func (g *guard) begin(calls int) {
+func (g *guard) begin(now time.Duration, calls int) {
 	g.round++
-	g.window = window{wanted: calls}
+	g.window = window{opened: now, wanted: calls}
 }
 
 // conclude ends a probe.
@@ -394,13 +426,13 @@ func (g *guard) conclude(now time.Duration) {
 	}
 	g.mode = limiting
 	g.probeAt = now + max(probeEvery, 8*mean)
-	g.set(room(rate, g.free(typical)))
+	g.set(now, room(rate, g.free(typical)))
 }
 
 // set sets the limit, and begins a window under it.
-func (g *guard) set(limit int) {
+func (g *guard) set(now time.Duration, limit int) {
 	g.limit = g.within(limit)
-	g.begin(min(max(g.limit, windowCalls), mostCalls))
+	g.begin(now, min(max(g.limit, windowCalls), mostCalls))
 }
 
 // free returns the latency of calls that are usually answered in typical, when they need not queue.
@@ -424,7 +456,7 @@ func (g *guard) follow(now time.Duration) {
 	switch {
 	case 4*w.failed > w.entered:
 		g.waryUntil = now + wary
-		g.set(int(shrink * float64(g.limit)))
+		g.set(now, int(shrink*float64(g.limit)))
 	case float64(mean) > slower*float64(free)+float64(jitter), w.refused > 0 && now >= g.probeAt:
 		g.probe(now, g.limit/3)
 	default:
@@ -439,7 +471,7 @@ func (g *guard) follow(now time.Duration) {
 		if w.refused == 0 { // a limit that was not met is not too high
 			limit = max(limit, g.limit)
 		}
-		g.set(limit)
+		g.set(now, limit)
 	}
 }
 
@@ -450,7 +482,7 @@ func (g *guard) lift(now time.Duration) {
 	}
 	g.mode, g.limit, g.probeAt = open, g.most, 0
 	g.forget()
-	g.begin(openCalls)
+	g.begin(now, openCalls)
 }
 
 func (g *guard) within(limit int) int { return min(max(limit, g.least), g.most) }
