@@ -36,6 +36,8 @@ type Options struct {
 	MayApply func(data []byte) error
 	// Status returns how the node is.
 	Status func() Status
+	// Protection returns how infrastructure protection is.
+	Protection func() Protection
 	// Fault writes an error's answer: headers, body and status.
 	Fault func(h http.Header, body []byte, err error) (status int, _ []byte)
 	// Problem writes the answer of a status that no error stands for.
@@ -63,6 +65,7 @@ func New(o Options) (*API, error) {
 		{"Changed", o.Changed == nil},
 		{"MayApply", o.MayApply == nil},
 		{"Status", o.Status == nil},
+		{"Protection", o.Protection == nil},
 		{"Fault", o.Fault == nil},
 		{"Problem", o.Problem == nil},
 		{"Now", o.Now == nil},
@@ -76,6 +79,7 @@ func New(o Options) (*API, error) {
 	api := humago.New(a.mux, a.config())
 	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(plainStatus{ctx}) })
 	a.registerStatus(api)
+	a.registerProtection(api)
 	a.registerCatalog(api)
 	a.registerTokens(api)
 	a.registerOverrides(api)

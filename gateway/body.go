@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/perdiem/perdiem/protect"
 )
 
 // body is a request's body on its way from the client to the upstream. It tells whose fault it is when it does not arrive: the
@@ -18,6 +20,7 @@ type body struct {
 	trailer http.Header   // the upstream's: filled, where announced, before the body's end is told
 	timeout time.Duration
 	cancel  context.CancelFunc // ends the exchange with the upstream
+	permit  *protect.Permit    // paused while it is the client's turn
 
 	mu      sync.Mutex
 	turn    *time.Timer // guarded by mu; runs while it is the upstream's turn
@@ -26,8 +29,8 @@ type body struct {
 	expired bool        // guarded by mu: the upstream let its turn pass
 }
 
-func newBody(client *http.Request, timeout time.Duration, cancel context.CancelFunc) *body {
-	b := &body{client: client, timeout: timeout, cancel: cancel}
+func newBody(client *http.Request, timeout time.Duration, cancel context.CancelFunc, permit *protect.Permit) *body {
+	b := &body{client: client, timeout: timeout, cancel: cancel, permit: permit}
 	b.turn = time.AfterFunc(timeout, b.expire)
 	b.turn.Stop() // the upstream's turn begins with the first bytes
 	return b
@@ -37,6 +40,9 @@ func newBody(client *http.Request, timeout time.Duration, cancel context.CancelF
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	b.turn.Stop()
+	if !b.over {
+		b.permit.Pause()
+	}
 	b.mu.Unlock()
 
 	n, err := b.client.Body.Read(p)
@@ -52,6 +58,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.failed = true
 	}
 	if !b.over {
+		b.permit.Resume()
 		b.turn.Reset(b.timeout)
 	}
 	return n, err

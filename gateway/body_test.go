@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/perdiem/perdiem/protect"
 )
 
 // slowClient is a client's body of a few pieces, each of which takes its time.
@@ -49,7 +51,7 @@ func TestBodyTurns(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				b := newBody(&http.Request{Body: &test.client}, timeout, cancel)
+				b := newBody(&http.Request{Body: &test.client}, timeout, cancel, &protect.Permit{})
 				wait := func(d time.Duration) bool {
 					select {
 					case <-time.After(d):

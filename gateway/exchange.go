@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/protect"
 )
 
 // exchange is one request under way. It is the request's context, too, so that the proxy's hooks find it without a further
@@ -16,7 +17,8 @@ type exchange struct {
 	decision        admit.Decision
 	observation     Observation
 	writer          http.ResponseWriter
-	client          string    // the client's address, without its port
+	client          string // the client's address, without its port
+	permit          protect.Permit
 	body            *body     // what the upstream reads; nil when there is none
 	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
 	copied          bool      // the answer reached its end

@@ -10,6 +10,9 @@
 // and count as one call; an upgrade to another version of HTTP does not, since calls in it could not be counted. Bodies stream in both
 // directions. An upstream's answer passes as it came, a 429 of its own included, but for the headers that tell perdiem's limits.
 //
+// With [Options.Protect] a call that finds the upstream in trouble is refused before it is charged. A call waits for the upstream until the first byte of
+// the answer, but not while the upstream waits for the client to send on.
+//
 // GET /perdiem/usage is answered by the gateway itself and is never charged.
 package gateway
 
@@ -28,6 +31,7 @@ import (
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/protect"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -49,10 +53,12 @@ type Options struct {
 	// UpstreamTimeout is how long the upstream may take to the first byte of its answer, not counting the time in which it waits for the
 	// client to send on. It is more than 0.
 	UpstreamTimeout time.Duration
-	Admit           *admit.Admitter
-	Usage           *usage.Reader
-	Answers         answer.Writer
-	Now             func() time.Time
+	// Protect bounds how many calls wait for the upstream; nil: nothing does.
+	Protect *protect.Limiter
+	Admit   *admit.Admitter
+	Usage   *usage.Reader
+	Answers answer.Writer
+	Now     func() time.Time
 	// Log is told of failures of the upstream and of perdiem itself, at most once a second.
 	Log *slog.Logger
 	// Observe is told of each request when its answer ends; it must not block. nil: nobody is.
@@ -64,6 +70,7 @@ type Gateway struct {
 	upstream *url.URL
 	base     string // the upstream's own path, escaped, without a trailing slash
 	timeout  time.Duration
+	protect  func(ctx context.Context, endpoint string) error // nil: nothing does
 	admit    *admit.Admitter
 	usage    *usage.Reader
 	answers  answer.Writer
@@ -115,6 +122,13 @@ func New(o Options) (*Gateway, error) {
 	}
 	if g.observe == nil {
 		g.observe = func(Observation) {}
+	}
+	if o.Protect != nil {
+		g.protect = func(ctx context.Context, endpoint string) error {
+			x := exchangeOf(ctx)
+			x.observation.Endpoint = endpoint
+			return o.Protect.Enter(endpoint, &x.permit)
+		}
 	}
 	g.transport = newTransport(o.UpstreamTimeout)
 	g.proxy = g.newProxy()

@@ -7,13 +7,11 @@ import (
 
 // What a guard goes by. The simulations in guard_test.go and `make bench-overload` are what these figures were tried against.
 const (
-	// defaultTolerance is by how much more than twice its usual latency a call may take before it is late, unless told.
-	defaultTolerance = 500 * time.Millisecond
 	// leastCrowd is how many calls must wait before late ones are taken for an overload.
 	leastCrowd = 16
 	// roomier is how many calls are let in for each that the upstream can work on at a time, and roomMore how many more: enough that it
-	// never waits for one, and few enough that an answer takes less than twice as long as the upstream alone would.
-	roomier  = 1.5
+	// never waits for one, and few enough that an answer takes about twice as long as it would alone, at the most.
+	roomier  = 1.75
 	roomMore = 1
 	// firstProbe and lastProbe bound the first probe's limit; later ones have a third of the limit, half of what the upstream can work on.
 	firstProbe, lastProbe = 2, 8
@@ -113,7 +111,7 @@ func (w *window) wants(now time.Duration) bool {
 
 // complete reports whether seven of eight are answered.
 func (w *window) complete(now time.Duration) bool {
-	return !w.wants(now) && 8*(w.calls+w.failed) >= 7*w.entered
+	return !w.wants(now) && 8*(w.calls+w.failed) >= 7*w.entered && w.entered > 0
 }
 
 // mean returns the mean latency of the calls, and of what is usual for them. Those that still wait count with the time that they have waited.
@@ -314,30 +312,31 @@ func (g *guard) leave(now time.Duration, t *ticket, failed bool) {
 	g.measure(now, t, latency, failed)
 }
 
-// measure adds an answer to the window that counts it, and draws conclusions when that is complete.
+// measure adds an answer to the window that counts it, if one does, and draws conclusions when the running one is complete.
 func (g *guard) measure(now time.Duration, t *ticket, latency time.Duration, failed bool) {
-	w := &g.window
+	var w *window
 	switch {
 	case t.extra:
 		g.hope(now, t, latency, failed)
 		return
 	case t.sampled && t.round == g.round:
+		w = &g.window
 		w.since -= t.since
 	case g.mode == probing && t.round != g.round && t.level >= g.crowd && !failed:
 		w = &g.before
 		w.entered++
-	default:
-		return
 	}
-	if failed {
+	switch {
+	case w == nil:
+	case failed:
 		w.failed++
-	} else {
+	default:
 		w.add(t, latency)
 	}
 	if failed && g.mode == probing {
 		g.holdUntil = now + pause
 	}
-	if w != &g.window || !w.complete(now) {
+	if w = &g.window; !w.complete(now) {
 		return
 	}
 	switch g.mode {
@@ -348,7 +347,7 @@ func (g *guard) measure(now time.Duration, t *ticket, latency time.Duration, fai
 		g.begin(now, openCalls)
 	case probing:
 		if w.failed >= w.calls { // fewer at a time
-			g.probe(now, g.limit/2)
+			g.probe(now, g.limit/2, false)
 			return
 		}
 		g.conclude(now)
@@ -379,7 +378,7 @@ func (g *guard) review(now time.Duration) {
 	case open:
 		if late, others := g.trouble(); late && g.waiting >= leastCrowd || others {
 			g.refusedAt, g.answered = now, now
-			g.probe(now, min(max(g.waiting/8, firstProbe), lastProbe))
+			g.probe(now, min(max(g.waiting/8, firstProbe), lastProbe), false)
 		}
 	case probing:
 		if now-g.refusedAt >= idle {
@@ -392,13 +391,15 @@ func (g *guard) review(now time.Duration) {
 	}
 }
 
-// probe lets in limit calls at a time until enough of them were answered.
-func (g *guard) probe(now time.Duration, limit int) {
+// probe lets in limit calls at a time until enough of them were answered. steady says that the upstream did all the time what it does now.
+func (g *guard) probe(now time.Duration, limit int, steady bool) {
 	switch g.mode {
 	case open: // what answers those who wait tells what the upstream can do at the most
 		g.before, g.crowd = window{}, g.waiting/2
 	case limiting:
-		g.before, g.crowd = g.window, math.MaxInt
+		if g.before, g.crowd = g.window, math.MaxInt; !steady {
+			g.before, g.crowd = window{}, g.limit*4/5
+		}
 	case probing: // it failed; what was known before it is as good as it was
 	}
 	g.mode, g.limit = probing, g.within(limit)
@@ -457,8 +458,10 @@ func (g *guard) follow(now time.Duration) {
 	case 4*w.failed > w.entered:
 		g.waryUntil = now + wary
 		g.set(now, int(shrink*float64(g.limit)))
-	case float64(mean) > slower*float64(free)+float64(jitter), w.refused > 0 && now >= g.probeAt:
-		g.probe(now, g.limit/3)
+	case float64(mean) > slower*float64(free)+float64(jitter):
+		g.probe(now, g.limit/3, false)
+	case w.refused > 0 && now >= g.probeAt:
+		g.probe(now, g.limit/3, true)
 	default:
 		if float64(mean) < quicker*float64(free) {
 			g.excess = mean - typical

@@ -40,10 +40,11 @@ type Options struct {
 	Now func() time.Time
 }
 
-// The defaults of [Options], in calls.
+// The defaults of [Options]; the first two are calls.
 const (
-	DefaultLeast = 1
-	DefaultMost  = 10_000
+	DefaultLeast     = 1
+	DefaultMost      = 10_000
+	DefaultTolerance = 500 * time.Millisecond
 )
 
 // Limiter lets calls in, or refuses them. It is safe for concurrent use.
@@ -65,7 +66,7 @@ func New(o Options) (*Limiter, error) {
 		o.Most = max(DefaultMost, o.Least)
 	}
 	if o.Tolerance == 0 {
-		o.Tolerance = defaultTolerance
+		o.Tolerance = DefaultTolerance
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -57,7 +57,7 @@ func (e *events) Pop() any {
 
 func simulate(workers int, serve func(time.Duration, string) (time.Duration, bool)) *simulation {
 	return &simulation{
-		guard: newGuard(DefaultLeast, DefaultMost, defaultTolerance), workers: workers, serve: serve, rng: rand.New(rand.NewPCG(1, 2)),
+		guard: newGuard(DefaultLeast, DefaultMost, DefaultTolerance), workers: workers, serve: serve, rng: rand.New(rand.NewPCG(1, 2)),
 	}
 }
 

@@ -29,6 +29,7 @@ type config struct {
 
 	Upstream        *url.URL // nil where there is no gateway
 	UpstreamTimeout time.Duration
+	Protection      protectionConfig
 
 	Data            string // the folder
 	Durability      embedledger.Durability
@@ -106,6 +107,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 			Admin:           "127.0.0.1:8082",
 			Ops:             "127.0.0.1:9090",
 			UpstreamTimeout: time.Minute,
+			Protection:      defaultProtection(),
 			Data:            filepath.Join(folder, "data"),
 			RetentionDays:   8,
 			Day:             utc,
@@ -139,7 +141,8 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.UpstreamTimeout = d
 			}
 		},
-		"data": func(n yamldoc.Node) { p.set(n, p.path, &c.Data) },
+		"protection": p.protection,
+		"data":       func(n yamldoc.Node) { p.set(n, p.path, &c.Data) },
 		"durability": func(n yamldoc.Node) {
 			if text, _ := p.oneOf(n, "disk", "process"); text == "process" {
 				c.Durability = embedledger.Process

@@ -19,12 +19,12 @@ const configuration = "docs/configuration.md"
 
 // docs/configuration.md names every key that is read, and no other.
 func TestKeysAreDocumented(t *testing.T) {
-	for _, c := range []struct{ section, source string }{
-		{"perdiem.yaml", "cmd/perdiem/config.go"},
+	for _, c := range []struct{ section, sources string }{
+		{"perdiem.yaml", "cmd/perdiem/config*.go"},
 		{"catalog.yaml", "catalog/parse.go"},
 	} {
 		t.Run(c.section, func(t *testing.T) {
-			read := keys(t, c.source)
+			read := keys(t, c.sources)
 			documented := map[string]bool{}
 			for _, cells := range rows(t, configuration, c.section) {
 				for _, key := range quoted(cells[0]) {
@@ -33,27 +33,45 @@ func TestKeysAreDocumented(t *testing.T) {
 			}
 			for _, key := range slices.Sorted(maps.Keys(read)) {
 				if !documented[key] {
-					t.Errorf("%s does not document %s, which %s reads", configuration, key, c.source)
+					t.Errorf("%s does not document %s, which %s reads", configuration, key, c.sources)
 				}
 			}
 			for _, key := range slices.Sorted(maps.Keys(documented)) {
 				if !read[key] {
-					t.Errorf("%s documents %s, which %s does not read", configuration, key, c.source)
+					t.Errorf("%s documents %s, which %s does not read", configuration, key, c.sources)
 				}
 			}
 		})
 	}
 }
 
-// keys returns the keys for which a file has readers: it keeps them in maps of type map[string]func(yamldoc.Node), which it writes out, or fills
+// keys returns the keys for which the files that match a pattern have readers: they keep them in maps of type map[string]func(yamldoc.Node), which they write out, or fill
 // by fields[key] = …, where key may run through a list or a map that is written out.
-func keys(t *testing.T, path string) map[string]bool {
+func keys(t *testing.T, pattern string) map[string]bool {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, 0)
+	files, err := filepath.Glob(filepath.Join(root, pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
+	for _, file := range files {
+		if !strings.HasSuffix(file, "_test.go") {
+			addKeys(t, file, found)
+		}
+	}
+	if len(found) < 10 {
+		t.Fatalf("found %d keys in %s only: are they read in another way now?", len(found), pattern)
+	}
+	return found
+}
+
+// addKeys adds the keys for which a file has readers.
+func addKeys(t *testing.T, path string, found map[string]bool) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	add := func(e ast.Expr) {
 		if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING {
 			key, err := strconv.Unquote(l.Value)
@@ -90,10 +108,6 @@ func keys(t *testing.T, path string) map[string]bool {
 		}
 		return true
 	})
-	if len(found) < 10 {
-		t.Fatalf("found %d keys in %s only: are they read in another way now?", len(found), path)
-	}
-	return found
 }
 
 func mentions(n ast.Node, name string) (found bool) {
