@@ -13,6 +13,9 @@ const (
 	// never waits for one, and few enough that an answer takes about twice as long as it would alone, at the most.
 	roomier  = 1.75
 	roomMore = 1
+	// unsteady is a time that answers of a quick upstream may take more or less, without it being quicker or slower: there is room for the calls
+	// that come in it, so that the upstream does not wait for them.
+	unsteady = 5 * time.Millisecond
 	// firstProbe and lastProbe bound the first probe's limit; later ones have a third of the limit, half of what the upstream can work on.
 	firstProbe, lastProbe = 2, 8
 	// leastSamples and mostSamples bound how many answers end a probe.
@@ -443,7 +446,7 @@ func (g *guard) free(typical time.Duration) time.Duration {
 
 // room returns how many calls to let in where an upstream gives so many answers a second, each after so long.
 func room(perSecond float64, free time.Duration) int {
-	return int(min(roomier*perSecond*free.Seconds(), 1e9)) + roomMore
+	return int(min(perSecond*(roomier*free.Seconds()+unsteady.Seconds()), 1e9)) + roomMore
 }
 
 // follow sets the limit by the window that has passed.
