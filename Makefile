@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help run test check format race proof bench bench-size fuzz compiler issuer
+.PHONY: help run test check format race proof bench bench-size bench-overload bench-abuse fuzz compiler issuer
 
 GO       ?= go
 PKG      ?= ./...
@@ -22,7 +22,7 @@ else echo "make: there is no $(1): install it (on Debian: sudo apt-get install $
 endef
 
 help: ## List the tasks
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r task text; do printf '  %-11s %s\n' "$$task" "$$text"; done
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r task text; do printf '  %-14s %s\n' "$$task" "$$text"; done
 
 run: ## Start a demo: a sample API behind the gateway, with tokens and a curl to try
 	$(GO) run ./cmd/perdiem demo
@@ -59,6 +59,12 @@ bench: ## Measure every promise of speed beside its floor, in ten rounds (an hou
 
 bench-size: ## Ten million members in a day: memory, disk, restart, and a day dropped under load
 	cd bench && $(GO) run ./size
+
+bench-overload: ## An upstream that slows down a hundredfold under four times what it can do, with protection and without (three minutes)
+	cd bench && $(GO) run ./overload
+
+bench-abuse: ## Slow headers and bodies, floods of headers and of random tokens, 10 GB in one body: memory, and what good clients keep (two minutes)
+	cd bench && $(GO) run ./abuse
 
 # The race detector needs a C compiler.
 compiler:

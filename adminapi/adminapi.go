@@ -40,6 +40,8 @@ type Options struct {
 	Backup func(context.Context) (write func(io.Writer) error, err error)
 	// Status returns how the node is.
 	Status func() Status
+	// Protection returns how infrastructure protection is.
+	Protection func() Protection
 	// Fault writes an error's answer: headers, body and status.
 	Fault func(h http.Header, body []byte, err error) (status int, _ []byte)
 	// Problem writes the answer of a status that no error stands for.
@@ -68,6 +70,7 @@ func New(o Options) (*API, error) {
 		{"MayApply", o.MayApply == nil},
 		{"Backup", o.Backup == nil},
 		{"Status", o.Status == nil},
+		{"Protection", o.Protection == nil},
 		{"Fault", o.Fault == nil},
 		{"Problem", o.Problem == nil},
 		{"Now", o.Now == nil},
@@ -81,6 +84,7 @@ func New(o Options) (*API, error) {
 	api := humago.New(a.mux, a.config())
 	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(plainStatus{ctx}) })
 	a.registerStatus(api)
+	a.registerProtection(api)
 	a.registerCatalog(api)
 	a.registerTokens(api)
 	a.registerOverrides(api)

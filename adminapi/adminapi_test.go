@@ -69,7 +69,10 @@ func newHost(t *testing.T) *host {
 		MayApply: func([]byte) error { return h.mayApply },
 		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
 		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
-		Fault:    answer.Fault, Problem: answer.Problem, Now: now, Log: slog.New(slog.DiscardHandler),
+		Protection: func() adminapi.Protection {
+			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
+		},
+		Fault: answer.Fault, Problem: answer.Problem, Now: now, Log: slog.New(slog.DiscardHandler),
 	})
 	check(t, err)
 	return h
@@ -462,4 +465,25 @@ func FuzzLimit(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestProtection(t *testing.T) {
+	h := newHost(t)
+	var got map[string]any
+	h.want(200, h.ask("GET", "/admin/v1/protection", ""), &got)
+	for name, value := range map[string]any{
+		"enabled": true, "limiting": true, "limit": 12.0, "inFlight": 11.0, "admitted": 100.0, "refused": 7.0,
+		"latency": 0.75, "usualLatency": 0.005, "minConcurrency": 1.0, "maxConcurrency": 10000.0,
+	} {
+		if got[name] != value {
+			t.Errorf("%s is %v, want %v", name, got[name], value)
+		}
+	}
+	var description struct {
+		Paths map[string]map[string]struct{ OperationID string } `json:"paths"`
+	}
+	h.want(200, h.ask("GET", "/openapi.json", ""), &description)
+	if got := description.Paths["/admin/v1/protection"]["get"].OperationID; got != "get-protection" {
+		t.Errorf("described as %q", got)
+	}
 }

@@ -12,7 +12,8 @@
 //	Unauthorized  no credential, one that does not hold, or an application that the catalog does not know
 //	Forbidden     the application is suspended, or has no access to the endpoint
 //	Unavailable   the ledger or the registry is down, and the policy is to refuse
-//	Exhausted     too many unknown credentials at once, or too many applications that nobody knew
+//	Exhausted     too many unknown credentials at once, too many applications that nobody knew, or infrastructure
+//	              protection ([Request.Protect])
 package admit
 
 import (
@@ -76,6 +77,9 @@ type Request struct {
 	RawQuery string       // without the question mark
 	Header   http.Header  // names in canonical form; only what is sent on, besides credentials
 	Peer     netip.Addr   // the other end of the TCP connection
+	// Protect is asked by [Admitter.Admit], with its context, when the caller and the id of the endpoint are known and nothing but a limit can
+	// refuse the call any more. An error ends the call uncharged. nil: nobody is asked.
+	Protect func(ctx context.Context, endpoint string) error
 }
 
 // Decision is the answer to a request that nothing but a limit could refuse.
@@ -120,6 +124,11 @@ func (a *Admitter) Admit(ctx context.Context, r Request) (Decision, error) {
 	limits := snapshot.Limits(application, endpoint)
 	if limits.Application == quota.NoAccess || caller.Member != "" && limits.Member == quota.NoAccess {
 		return Decision{}, fault.New(fault.Forbidden, "Application %s has no access to %s.", caller.Application, endpoint.ID)
+	}
+	if r.Protect != nil {
+		if err := r.Protect(ctx, endpoint.ID); err != nil {
+			return Decision{}, err
+		}
 	}
 	d := Decision{Caller: caller, Endpoint: endpoint, Path: r.Path}
 	d.Decision, err = a.take(ctx, lease.Call{

@@ -216,6 +216,38 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Protection is asked when only a limit can still refuse the call, and what it refuses is not charged.
+func TestProtect(t *testing.T) {
+	s := start(t, sample)
+	var asked []string
+	busy := fault.New(fault.Exhausted, "busy")
+	ask := func(method, path, application string) error {
+		r := s.request(t, method, path, application, "m-1")
+		r.Protect = func(ctx context.Context, endpoint string) error {
+			if ctx != t.Context() {
+				t.Error("another context")
+			}
+			asked = append(asked, endpoint)
+			return busy
+		}
+		_, err := s.Admit(t.Context(), r)
+		return err
+	}
+	for _, c := range []struct{ method, path, application string }{
+		{"GET", "/", "nobody"}, {"GET", "/", "gone"}, {"GET", "/closed", "acme"}, {"GET", "/members", "acme"}, {"CONNECT", "/", "acme"},
+	} {
+		if err := ask(c.method, c.path, c.application); err == nil || errors.Is(err, busy) || len(asked) > 0 {
+			t.Errorf("%v: %v, asked for %v", c, err, asked)
+		}
+	}
+	if err := ask("POST", "/rest/posts", "acme"); !errors.Is(err, busy) || len(asked) != 1 || asked[0] != "posts.create" {
+		t.Errorf("%v, asked for %v", err, asked)
+	}
+	if all, err := s.book.Usage(t.Context(), "acme"); err != nil || len(all) > 0 {
+		t.Errorf("used %+v, %v", all, err)
+	}
+}
+
 func TestTakeFails(t *testing.T) {
 	s := start(t, sample)
 	down := fault.New(fault.Unavailable, "The ledger cannot be reached.")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/protect"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -58,7 +59,10 @@ func BenchmarkGateway(b *testing.B) {
 	defer running.Wait()
 	defer cancel()
 
+	limiter, err := protect.New(protect.Options{})
+	must(b, err)
 	s := start(b, func(c *setup) {
+		c.options.Protect = limiter
 		c.catalog = catalogue
 		c.options.Upstream = where
 		c.sources = []identity.Source{tokens}

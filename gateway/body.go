@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/perdiem/perdiem/protect"
 )
 
 // body is a request's body on its way from the client to the upstream. It tells whose fault it is when it does not arrive: the
@@ -24,6 +26,7 @@ type body struct {
 	perByte time.Duration      // which the client may take
 	cancel  context.CancelFunc // ends the exchange with the upstream
 	stop    func()             // ends the reading from the client
+	permit  *protect.Permit    // paused while it is the client's turn
 
 	mu      sync.Mutex
 	turn    *time.Timer   // guarded by mu; runs until whoever's turn it is has let it pass
@@ -37,9 +40,10 @@ type body struct {
 	expired bool          // guarded by mu: the upstream let its turn pass
 }
 
-func newBody(client *http.Request, timeout time.Duration, t Timeouts, cancel context.CancelFunc, stop func()) *body {
+func newBody(client *http.Request, timeout time.Duration, t Timeouts, cancel context.CancelFunc, stop func(), permit *protect.Permit) *body {
 	b := &body{
-		client: client, timeout: timeout, slack: t.Body, perByte: time.Second / time.Duration(t.BodyRate), left: t.Body, cancel: cancel, stop: stop,
+		client: client, timeout: timeout, slack: t.Body, perByte: time.Second / time.Duration(t.BodyRate), left: t.Body,
+		cancel: cancel, stop: stop, permit: permit,
 	}
 	b.turn = time.AfterFunc(timeout, b.expire)
 	b.turn.Stop() // the first turn begins with the first reading
@@ -60,6 +64,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.over {
 		b.turn.Stop()
 	} else {
+		b.permit.Pause()
 		b.beginLocked(began, b.left)
 	}
 	b.mu.Unlock()
@@ -83,6 +88,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.failed = true
 	}
 	if !b.over {
+		b.permit.Resume()
 		b.beginLocked(now, b.timeout)
 	}
 	return n, err

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/perdiem/perdiem/protect"
 )
 
 // slowClient is a client's body of a few pieces, each of which takes its time.
@@ -56,7 +58,7 @@ func TestBodyTurns(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				stopped := false
-				b := newBody(&http.Request{Body: &test.client}, timeout, Timeouts{Body: 10 * time.Minute, BodyRate: 1}, cancel, func() { stopped = true })
+				b := newBody(&http.Request{Body: &test.client}, timeout, Timeouts{Body: 10 * time.Minute, BodyRate: 1}, cancel, func() { stopped = true }, &protect.Permit{})
 				wait := func(d time.Duration) bool {
 					select {
 					case <-time.After(d):

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/protect"
 )
 
 // exchange is one request under way. It is the request's context, too, so that the proxy's hooks find it without a further
@@ -18,11 +19,12 @@ type exchange struct {
 	writer          http.ResponseWriter
 	request         *http.Request // as it came
 	client          string        // the address of the other end of the connection, without its port
-	allowed         []string      // by CORS: the value of Access-Control-Allow-Origin; nil: none
-	body            *body         // what the upstream reads; nil when there is none
-	switched        bool          // the upstream has granted an upgrade: the connection is no longer HTTP
-	copied          bool          // the answer reached its end
-	values          [8]string     // of the headers that are added, in one array
+	permit          protect.Permit
+	allowed         []string  // by CORS: the value of Access-Control-Allow-Origin; nil: none
+	body            *body     // what the upstream reads; nil when there is none
+	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
+	copied          bool      // the answer reached its end
+	values          [8]string // of the headers that are added, in one array
 }
 
 type exchangeKey struct{}

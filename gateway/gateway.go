@@ -14,6 +14,9 @@
 // and count as one call; an upgrade to another version of HTTP does not, since calls in it could not be counted. Bodies stream in both
 // directions. An upstream's answer passes as it came, a 429 of its own included, but for the headers that tell perdiem's limits.
 //
+// With [Options.Protect] a call that finds the upstream in trouble is refused before it is charged. A call waits for the upstream until the first byte of
+// the answer, but not while the upstream waits for the client to send on.
+//
 // GET /perdiem/usage is answered by the gateway itself and is never charged.
 package gateway
 
@@ -35,6 +38,7 @@ import (
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/protect"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -70,8 +74,10 @@ type Options struct {
 	// TrustedProxies are the TCP peers whose X-Forwarded headers and Forwarded are believed.
 	TrustedProxies []netip.Prefix
 	// Hosts are the hosts that the gateway answers for; empty: any.
-	Hosts   []Host
-	CORS    *CORS // nil: preflights are requests like others
+	Hosts []Host
+	CORS  *CORS // nil: preflights are requests like others
+	// Protect bounds how many calls wait for the upstream; nil: nothing does.
+	Protect *protect.Limiter
 	Admit   *admit.Admitter
 	Usage   *usage.Reader
 	Answers answer.Writer
@@ -89,9 +95,10 @@ type Gateway struct {
 	base     string // the upstream's own path, escaped, without a trailing slash
 	timeout  time.Duration
 	timeouts Timeouts
-	trusted  []netip.Prefix // nil: nobody
-	hosts    hosts          // nil: any
-	cors     *cors          // nil: no CORS
+	trusted  []netip.Prefix                                   // nil: nobody
+	hosts    hosts                                            // nil: any
+	cors     *cors                                            // nil: no CORS
+	protect  func(ctx context.Context, endpoint string) error // nil: nothing does
 	admit    *admit.Admitter
 	usage    *usage.Reader
 	answers  answer.Writer
@@ -157,6 +164,13 @@ func New(o Options) (*Gateway, error) {
 	}
 	if g.observe == nil {
 		g.observe = func(Observation) {}
+	}
+	if o.Protect != nil {
+		g.protect = func(ctx context.Context, endpoint string) error {
+			x := exchangeOf(ctx)
+			x.observation.Endpoint = endpoint
+			return o.Protect.Enter(endpoint, &x.permit)
+		}
 	}
 	g.transport = newTransport(o.Upstream.Scheme, o.UpstreamTimeout)
 	g.proxy = g.newProxy()

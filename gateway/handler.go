@@ -20,6 +20,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := g.now()
 	x := &exchange{Context: r.Context(), writer: w}
 	defer func() { // also when the proxy gives up an answer half way, which it does by a panic
+		x.permit.Release()
 		if x.observation.Outcome == Admitted && !x.copied {
 			x.observation.Outcome = Unreachable
 			if r.Context().Err() != nil {
@@ -60,6 +61,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer over()
 		x.Context = ctx
 	}
+	request.Protect = g.protect
 	x.decision, err = g.admit.Admit(x, request)
 	if err != nil {
 		g.fail(x, err)
@@ -68,6 +70,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := &x.decision
 	x.observation.Endpoint = d.Endpoint.ID
 	if !d.Admitted() {
+		x.permit.Release() // before the client, which may be slow, is sent its answer
 		g.refuse(x)
 		return
 	}
@@ -81,7 +84,7 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 		ctx, cancel := context.WithCancel(x.Context)
 		defer cancel()
 		x.Context = ctx
-		x.body = newBody(r, g.timeout, g.timeouts, cancel, func() { endReading(x.writer, r) })
+		x.body = newBody(r, g.timeout, g.timeouts, cancel, func() { endReading(x.writer, r) }, &x.permit)
 		// An upstream may answer before it has read all: without this, net/http would first wait for the client to send
 		// the rest. Where the connection cannot do so, it never waits.
 		_ = http.NewResponseController(x.writer).EnableFullDuplex()

@@ -150,6 +150,7 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 func (g *Gateway) modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.body.answered()
+	x.permit.Answered(isOverload(res.StatusCode))
 	x.observation.Status = res.StatusCode
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		granted := res.Header.Get("Upgrade")
@@ -187,18 +188,26 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		g.upstreamProblem(x, http.StatusRequestTimeout, "The request's body came too slowly.")
 	case x.body.broken():
 		x.observation.Outcome = Abandoned
+		x.permit.Release()
 		g.upstreamProblem(x, http.StatusBadRequest, "The request's body ended early or is malformed.")
 	case x.Err() != nil && !x.body.timedOut():
 		x.observation.Outcome, x.observation.Status = Abandoned, statusClientGone
 	case isTimeout(err) || x.body.timedOut():
+		x.permit.Answered(true)
 		x.observation.Outcome = TimedOut
 		g.log.failure("the upstream did not answer in time", err)
 		g.upstreamProblem(x, http.StatusGatewayTimeout, "The service behind the gateway did not answer in time.")
 	default:
+		x.permit.Answered(true)
 		x.observation.Outcome = Unreachable
 		g.log.failure("the upstream could not be reached, or broke off", err)
 		g.upstreamProblem(x, http.StatusBadGateway, "The service behind the gateway could not be reached, or did not answer properly.")
 	}
+}
+
+// isOverload reports whether an answer's status says that the upstream, or what is behind it, has too much to do or is down.
+func isOverload(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // upstreamProblem answers in the upstream's place. The call was charged, so its caller is told what is left.

@@ -26,6 +26,7 @@ type config struct {
 
 	Upstream        *url.URL // nil where there is no gateway
 	UpstreamTimeout time.Duration
+	Protection      protectionConfig
 
 	Data            string // the folder
 	Durability      embedledger.Durability
@@ -103,6 +104,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 			Admin:           "127.0.0.1:8082",
 			Ops:             "127.0.0.1:9090",
 			UpstreamTimeout: time.Minute,
+			Protection:      defaultProtection(),
 			Data:            filepath.Join(folder, "data"),
 			RetentionDays:   8,
 			Day:             utc,
@@ -137,7 +139,8 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.UpstreamTimeout = d
 			}
 		},
-		"data": func(n yamldoc.Node) { p.set(n, p.path, &c.Data) },
+		"protection": p.protection,
+		"data":       func(n yamldoc.Node) { p.set(n, p.path, &c.Data) },
 		"durability": func(n yamldoc.Node) {
 			if text, _ := p.oneOf(n, "disk", "process"); text == "process" {
 				c.Durability = embedledger.Process

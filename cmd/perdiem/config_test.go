@@ -48,7 +48,7 @@ var compareConfigs = cmp.Options{
 func TestConfigDefaults(t *testing.T) {
 	want := &config{
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
-		UpstreamTimeout: time.Minute, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
+		UpstreamTimeout: time.Minute, Protection: protectionConfig{Least: 1, Most: 10_000, Tolerance: 500 * time.Millisecond}, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
 		Day:          dayRule(t, "UTC", "00:00"), UsageForMembers: true,
 		Identity: identityConfig{Sources: []sourceConfig{{}}, UnknownTierNamed: yamldoc.Problem{File: "conf/perdiem.yaml"}},
@@ -70,6 +70,7 @@ func TestConfigWhole(t *testing.T) {
 listen: {gateway: "0.0.0.0:${PORT}", portal: ":0", admin: "[::1]:8082", ops: localhost:9090}
 upstream: ${UPSTREAM}/v2
 upstream_timeout: ${WAIT}
+protection: {min_concurrency: 2, max_concurrency: 9001, tolerance: "${WAIT}"}
 data: /var/lib/perdiem
 durability: process
 retention_days: ${DAYS}
@@ -104,8 +105,9 @@ identity:
 		Gateway: "0.0.0.0:9001", Portal: ":0", Admin: "[::1]:8082", Ops: "localhost:9090",
 		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
 		UpstreamTimeout: 5 * time.Second,
+		Protection:      protectionConfig{Least: 2, Most: 9001, Tolerance: 5 * time.Second},
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
-		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 8, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
+		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
 		Identity: identityConfig{TokenHeader: "x-api-key", UnknownTier: "development", UnknownTierNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 14, Column: 30}, Sources: []sourceConfig{
 			{Headers: &identity.HeaderOptions{Application: "X-App-Id", Member: "X-Member-Id", From: []netip.Prefix{
@@ -193,6 +195,18 @@ func TestConfigProblems(t *testing.T) {
 			"4:8: usage: must be application, not member",
 		}},
 		{"a choice that is a list", "headers: [ietf]", []string{"1:10: headers: must be ietf or legacy or none, not a list"}},
+		{"no protection", "protection: off", nil},
+		{"protection", "protection: on", nil},
+		{"protection of another kind", "protection: perhaps", []string{"1:13: protection: must be on or off, not perhaps"}},
+		{"bounds of protection", "protection: {min_concurrency: 0, max_concurrency: 1000001, tolerance: 0s, queue: 1}", []string{
+			"1:31: min_concurrency: must be a whole number from 1 to 1000000, not 0",
+			"1:51: max_concurrency: must be a whole number from 1 to 1000000, not 1000001",
+			"1:71: tolerance: must be a duration of more than 0, such as 1m30s, not 0s",
+			`1:75: unknown key "queue"; known here: max_concurrency, min_concurrency, tolerance`,
+		}},
+		{"bounds of protection that cross", "protection: {min_concurrency: 20, max_concurrency: 10}", []string{
+			"1:13: protection: min_concurrency is 20, which is more than max_concurrency, 10",
+		}},
 		{"retention", "retention_days: 0", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not 0"}},
 		{"retention in words", "retention_days: ${UPSTREAM}", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not ${UPSTREAM}"}},
 		{"day", "day: {zone: Local, starts: 24:00}", []string{
@@ -368,6 +382,7 @@ func FuzzConfig(f *testing.F) {
 			t.Fatal(err)
 		}
 		if c.Data == "" || c.Admin == "" || c.Ops == "" || c.RetentionDays < 1 || c.UpstreamTimeout <= 0 || c.Day == (quota.DayRule{}) ||
+			c.Protection.Least < 1 || c.Protection.Most < c.Protection.Least || c.Protection.Tolerance <= 0 ||
 			len(c.Identity.Sources) == 0 || c.Gateway != "" && c.Upstream == nil {
 			t.Errorf("%q is read as %+v", text, c)
 		}

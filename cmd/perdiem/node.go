@@ -23,6 +23,7 @@ import (
 	"github.com/perdiem/perdiem/internal/telemetry"
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/protect"
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 	"github.com/perdiem/perdiem/usage"
@@ -47,6 +48,7 @@ type node struct {
 	tokenKey  *identity.TokenKey
 	tokens    *identity.Tokens // nil where the configuration has no such source
 	usage     *usage.Reader
+	protect   *protect.Limiter // nil where there is no gateway, or no protection
 	gateway   *gateway.Gateway
 	admin     *http.Server
 	ops       *http.Server
@@ -292,8 +294,11 @@ func (n *node) openDoors(follow context.Context) error {
 		return err
 	}
 	if n.config.Gateway != "" {
+		if n.protect, err = n.newProtection(); err != nil {
+			return err
+		}
 		n.gateway, err = gateway.New(gateway.Options{
-			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout,
+			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout, Protect: n.protect,
 			TLS: n.tls("gateway"), TrustedProxies: n.config.Edge.TrustedProxies, Hosts: n.config.Edge.Hosts, CORS: n.config.Edge.CORS,
 			Timeouts: n.config.Edge.Timeouts,
 			Admit:    admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
@@ -306,7 +311,7 @@ func (n *node) openDoors(follow context.Context) error {
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Backup: n.backups.make, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -408,6 +413,7 @@ func (n *node) figures() telemetry.Figures {
 		Unbacked:       book.Unbacked,
 		Accounts:       book.Accounts,
 		CatalogVersion: n.snapshots.current().Version(),
+		Protection:     n.protectionFigures(),
 	}
 }
 

@@ -24,7 +24,7 @@ func TestKeysAreDocumented(t *testing.T) {
 		{"catalog.yaml", "catalog/parse.go"},
 	} {
 		t.Run(c.section, func(t *testing.T) {
-			read := keys(t, c.source)
+			read := keys(t, c.sources)
 			documented := map[string]bool{}
 			for _, cells := range rows(t, configuration, c.section) {
 				for _, key := range quoted(cells[0]) {
@@ -33,12 +33,12 @@ func TestKeysAreDocumented(t *testing.T) {
 			}
 			for _, key := range slices.Sorted(maps.Keys(read)) {
 				if !documented[key] {
-					t.Errorf("%s does not document %s, which %s reads", configuration, key, c.source)
+					t.Errorf("%s does not document %s, which %s reads", configuration, key, c.sources)
 				}
 			}
 			for _, key := range slices.Sorted(maps.Keys(documented)) {
 				if !read[key] {
-					t.Errorf("%s documents %s, which %s does not read", configuration, key, c.source)
+					t.Errorf("%s documents %s, which %s does not read", configuration, key, c.sources)
 				}
 			}
 		})

@@ -40,6 +40,17 @@ type Figures struct {
 	Unbacked       int64  // calls admitted while the ledger was down
 	Accounts       int64  // members' accounts in memory
 	CatalogVersion int64
+	Protection     *ProtectionFigures // nil: there is none
+}
+
+// ProtectionFigures are what infrastructure protection counts.
+type ProtectionFigures struct {
+	Limiting     bool          // calls are refused where they are more than Limit
+	Limit        int           // calls that may wait for the upstream at a time
+	InFlight     int           // calls that do
+	Refused      int64         // calls refused so far
+	Latency      time.Duration // of the upstream's last few answers, to the first byte
+	UsualLatency time.Duration // that three of four of such answers stay below, when all is well
 }
 
 // Request is what became of a request.
@@ -162,12 +173,14 @@ type figureMetric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
 	value func(*Figures) float64
+	// protection says that the figure is one of Protection's: there is none without it.
+	protection bool
 }
 
 func newFigureCollector(o Options) *figureCollector {
 	c := &figureCollector{figures: o.Figures}
 	add := func(kind prometheus.ValueType, name, help string, value func(*Figures) float64) {
-		c.metrics = append(c.metrics, figureMetric{prometheus.NewDesc("perdiem_"+name, help, nil, nil), kind, value})
+		c.metrics = append(c.metrics, figureMetric{desc: prometheus.NewDesc("perdiem_"+name, help, nil, nil), kind: kind, value: value})
 	}
 	count, gauge := prometheus.CounterValue, prometheus.GaugeValue
 	add(gauge, "ledger_up", "1 while the ledger answers, 0 while it is down.", func(f *Figures) float64 { return truth(f.LedgerUp) })
@@ -182,6 +195,18 @@ func newFigureCollector(o Options) *figureCollector {
 	add(count, "unbacked_calls_total", "Calls admitted while the ledger was down.", func(f *Figures) float64 { return float64(f.Unbacked) })
 	add(gauge, "accounts", "Accounts of members in memory.", func(f *Figures) float64 { return float64(f.Accounts) })
 	add(gauge, "catalog_version", "The registry's number of the catalog that holds.", func(f *Figures) float64 { return float64(f.CatalogVersion) })
+	protection := func(kind prometheus.ValueType, name, help string, value func(*ProtectionFigures) float64) {
+		add(kind, "protection_"+name, help, func(f *Figures) float64 { return value(f.Protection) })
+		c.metrics[len(c.metrics)-1].protection = true
+	}
+	protection(gauge, "limiting", "1 while the upstream is in trouble and calls to it are limited.", func(f *ProtectionFigures) float64 { return truth(f.Limiting) })
+	protection(gauge, "limit", "Calls that may wait for the upstream at a time.", func(f *ProtectionFigures) float64 { return float64(f.Limit) })
+	protection(gauge, "in_flight", "Calls that wait for the upstream.", func(f *ProtectionFigures) float64 { return float64(f.InFlight) })
+	protection(count, "refused_total", "Calls that infrastructure protection refused.", func(f *ProtectionFigures) float64 { return float64(f.Refused) })
+	protection(gauge, "latency_seconds", "Mean time to the first byte of the upstream's last few answers.",
+		func(f *ProtectionFigures) float64 { return f.Latency.Seconds() })
+	protection(gauge, "usual_latency_seconds", "What three of four answers of the same endpoints stay below when all is well.",
+		func(f *ProtectionFigures) float64 { return f.UsualLatency.Seconds() })
 	build := prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}
 	c.metrics = append(c.metrics, figureMetric{
 		desc: prometheus.NewDesc("perdiem_build_info", "From what the program was built; always 1.", nil, build),
@@ -209,6 +234,9 @@ func (c *figureCollector) Describe(to chan<- *prometheus.Desc) {
 func (c *figureCollector) Collect(to chan<- prometheus.Metric) {
 	f := c.figures()
 	for _, m := range c.metrics {
+		if m.protection && f.Protection == nil {
+			continue
+		}
 		to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&f))
 	}
 }

@@ -132,3 +132,20 @@ func TestOptionsAreRequired(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestProtectionFigures(t *testing.T) {
+	var protection *telemetry.ProtectionFigures
+	tel := open(t, telemetry.Options{Figures: func() telemetry.Figures { return telemetry.Figures{Protection: protection} }})
+	if _, body := get(t, tel, "/metrics"); strings.Contains(body, "perdiem_protection") {
+		t.Error("there are figures of a protection that there is not")
+	}
+	protection = &telemetry.ProtectionFigures{
+		Limiting: true, Limit: 12, InFlight: 11, Refused: 7, Latency: 750 * time.Millisecond, UsualLatency: 5 * time.Millisecond,
+	}
+	_, body := get(t, tel, "/metrics")
+	for _, line := range []string{"limiting 1", "limit 12", "in_flight 11", "refused_total 7", "latency_seconds 0.75", "usual_latency_seconds 0.005"} {
+		if !strings.Contains(body, "\nperdiem_protection_"+line+"\n") {
+			t.Errorf("no %s in\n%s", line, body)
+		}
+	}
+}

@@ -1,0 +1,314 @@
+// Command abuse shows what clients that mean ill can do to a node: by slow headers and slow bodies, floods of headers, a body of 10 GB, and
+// random tokens as fast as they can be sent. A real perdiem serve stands before an upstream; good clients call it at a steady rate all the time, which is
+// about a quarter of what two processors can do, and each attack is set beside the time before it.
+//
+// Attackers share the machine with the node, which they would not do elsewhere, so each runs in a process of the lowest priority (nice 19): it has
+// the processor time that neither the node nor the good clients want. How much that was is printed, and how many requests of theirs the node answered in
+// a second.
+//
+//	go run ./abuse                # about two minutes
+//	go run ./abuse -only tokens
+//
+// The exit status is 1 when a promise is not met.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/perdiem/perdiem/bench/internal/load"
+	"github.com/perdiem/perdiem/bench/internal/machine"
+	"github.com/perdiem/perdiem/bench/internal/program"
+	"github.com/perdiem/perdiem/bench/internal/serve"
+)
+
+// The promises.
+const (
+	leastThroughput = 0.80      // of good clients, by that without the attack
+	mostResident    = 640 << 20 // bytes of the node
+	mostLatency     = time.Second
+)
+
+const (
+	good       = 1500 // calls a second of good clients
+	quietTime  = 6 * time.Second
+	attackTime = 12 * time.Second
+	longest    = time.Minute // an attack that ends by itself is waited for so long
+)
+
+func main() {
+	only := flag.String("only", "", "the one attack to run; all unless told")
+	out := flag.String("out", "out", "folder for what is made")
+	role := flag.String("role", "", "what this process is; for the program's own use")
+	target := flag.String("target", "", "what is attacked; for the program's own use")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	met := true
+	switch *role {
+	case "":
+		met, err = run(ctx, *out, *only)
+	case "upstream":
+		err = serveUpstream()
+	default:
+		err = be(ctx, *role, *target)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "abuse:", err)
+	}
+	if err != nil || !met {
+		os.Exit(1)
+	}
+}
+
+// be is what an attacker's process does.
+func be(ctx context.Context, name, target string) error {
+	for _, a := range attacks {
+		if a.name == name {
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+				return err
+			}
+			fmt.Println("attacking")
+			a.run(ctx, target)
+			return nil
+		}
+	}
+	return errors.New("no such attack")
+}
+
+// serveUpstream is what the upstream's process does: it reads what it is sent, and answers.
+func serveUpstream() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			_, _ = io.WriteString(w, "done\n")
+		}
+	}))
+}
+
+type bench struct {
+	self string // this program's file
+	node *serve.Node
+	load *load.Load
+	rows *tabwriter.Writer
+	met  bool
+}
+
+func (b *bench) row(name, figure string) { fmt.Fprintf(b.rows, "  %s\t%s\n", name, figure) }
+
+// promise prints a figure and whether it is what was promised.
+func (b *bench) promise(name, figure, wanted string, met bool) {
+	verdict := "met"
+	if !met {
+		verdict, b.met = "NOT MET", false
+	}
+	fmt.Fprintf(b.rows, "  %s\t%s\t%s\t%s\n", name, figure, wanted, verdict)
+}
+
+func run(ctx context.Context, out, only string) (met bool, err error) {
+	if out, err = filepath.Abs(out); err != nil {
+		return false, err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return false, err
+	}
+	b := bench{met: true, rows: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)}
+	if b.self, err = os.Executable(); err != nil {
+		return false, err
+	}
+	file := filepath.Join(out, "bin", "perdiem")
+	if err := program.Build(ctx, "..", "./cmd/perdiem", file); err != nil {
+		return false, err
+	}
+	dir, err := os.MkdirTemp(out, "abuse-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	up, address, err := program.Start(ctx, os.Stderr, b.self, "-role", "upstream")
+	if err != nil {
+		return false, err
+	}
+	defer up.Kill()
+	catalog := "endpoints: [{id: work, match: /work}, {id: sink, match: /sink}]\ncatch_all: {}\napplications: [{id: acme}]\n"
+	if b.node, err = serve.Start(ctx, file, dir, address, catalog, ""); err != nil {
+		return false, err
+	}
+	defer b.node.Kill()
+
+	fmt.Printf("good clients: %d calls/s; attackers at the lowest priority\n", good)
+	b.load = load.New(b.node.Gateway)
+	calling, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.load.Run(calling, good, time.Hour)
+	}()
+	var spans []span
+	for _, a := range attacks {
+		if only != "" && only != a.name {
+			continue
+		}
+		s, err := b.attack(ctx, a)
+		if err != nil {
+			return false, err
+		}
+		spans = append(spans, s)
+	}
+	if len(spans) == 0 {
+		return false, fmt.Errorf("there is no attack %q", only)
+	}
+	time.Sleep(mostLatency) // for what is under way
+	stop()
+	<-ended
+	b.load.Wait()
+	for _, s := range spans {
+		b.report(s)
+	}
+	b.rows.Flush()
+	return b.met, nil
+}
+
+// span is when an attack was, and what was seen of it.
+type span struct {
+	attack            attack
+	quiet, begun, end time.Duration // of the load: the time without it began at quiet
+	resident          int64         // of the node, the most, in bytes
+	answered          float64       // requests that were not admitted, those of good clients included, a second
+	processors        float64       // that the attacker took
+	nodeBefore, node  float64       // that the node took
+	whole             bool          // it ended by itself
+}
+
+func (b *bench) attack(ctx context.Context, a attack) (s span, err error) {
+	s = span{attack: a, quiet: b.load.Since()}
+	pause(ctx, time.Second) // for the attack before
+	s.quiet = b.load.Since()
+	cpu, err := machine.CPU(b.node.PID())
+	if err != nil {
+		return s, err
+	}
+	pause(ctx, quietTime)
+	s.begun = b.load.Since()
+	now, err := machine.CPU(b.node.PID())
+	if err != nil {
+		return s, err
+	}
+	s.nodeBefore = (now - cpu).Seconds() / (s.begun - s.quiet).Seconds()
+	before, err := b.unadmitted(ctx)
+	if err != nil {
+		return s, err
+	}
+	p, _, err := program.Start(ctx, os.Stderr, b.self, "-role", a.name, "-target", b.node.Gateway)
+	if err != nil {
+		return s, err
+	}
+	defer p.Kill()
+	attackers := time.Duration(0)
+	for since := time.Duration(0); ctx.Err() == nil; since = b.load.Since() - s.begun {
+		memory, err := machine.MemoryOf(b.node.PID())
+		if err != nil {
+			return s, err
+		}
+		s.resident = max(s.resident, memory.Resident)
+		took, err := machine.CPU(p.PID())
+		if err != nil { // it is gone: done
+			s.whole = true
+			break
+		}
+		attackers = max(attackers, took)
+		if !a.whole && since >= attackTime || since >= longest {
+			break
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+	s.end = b.load.Since()
+	if err := ctx.Err(); err != nil {
+		return s, err
+	}
+	after, err := b.unadmitted(ctx)
+	if err != nil {
+		return s, err
+	}
+	took := (s.end - s.begun).Seconds()
+	if cpu, err = machine.CPU(b.node.PID()); err != nil {
+		return s, err
+	}
+	s.answered, s.processors, s.node = (after-before)/took, attackers.Seconds()/took, (cpu-now).Seconds()/took
+	return s, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// unadmitted returns how many requests the node has answered that were not admitted.
+func (b *bench) unadmitted(ctx context.Context) (sum float64, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.node.Ops+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		line, ok := strings.CutPrefix(lines.Text(), "perdiem_requests_total{")
+		if !ok || strings.Contains(line, `outcome="admitted"`) {
+			continue
+		}
+		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += v
+	}
+	return sum, lines.Err()
+}
+
+// report prints what an attack did.
+func (b *bench) report(s span) {
+	rate := func(from, to time.Duration) float64 {
+		return float64(b.load.Prompt(from, to, mostLatency)) / (to - from).Seconds()
+	}
+	quiet, during := rate(s.quiet, s.begun), rate(s.begun, s.end)
+	f := b.load.Figures(s.begun, s.end)
+	took := s.end - s.begun
+	b.row(s.attack.title, "")
+	if s.attack.whole {
+		verdict := fmt.Sprintf("%v, %.0f MB/s", took.Round(100*time.Millisecond), streamed/1e6/took.Seconds())
+		b.promise("  passed in", verdict, "whole", s.whole)
+	} else {
+		b.row("  of theirs answered", fmt.Sprintf("%.0f a second", s.answered))
+	}
+	b.promise("  good calls answered within a second", fmt.Sprintf("%.0f/s of %.0f/s: %.2f", during, quiet, during/quiet),
+		fmt.Sprintf("at least %.2f", leastThroughput), quiet > 0 && during/quiet >= leastThroughput)
+	b.row("  their p50, p99", fmt.Sprintf("%v, %v", f.P50.Round(100*time.Microsecond), f.P99.Round(100*time.Microsecond)))
+	b.promise("  node's resident memory, most", fmt.Sprintf("%d MiB", s.resident>>20), fmt.Sprintf("at most %d MiB", mostResident>>20), s.resident <= mostResident)
+	b.row("  processors: attacker, node, node without", fmt.Sprintf("%.2f, %.2f, %.2f", s.processors, s.node, s.nodeBefore))
+}

@@ -1,0 +1,177 @@
+// Package protect is infrastructure protection: it bounds how many calls wait for the upstream at a time, when the upstream is in trouble.
+//
+//	var permit protect.Permit
+//	err := limiter.Enter("posts.create", &permit) // of kind fault.Exhausted: refused
+//	defer permit.Release()
+//	…                                             // the call goes upstream
+//	permit.Answered(failed)                       // with the first byte of the answer
+//
+// An upstream that is well never meets a limit but the most that is allowed, however many callers it has and however long its
+// answers take by nature. A [Limiter] learns what is usual of each endpoint. Only when calls go on being later than that, by
+// twice and by a tolerance, or go on failing, does it limit: it finds out how many the upstream can work on at a time, lets in a few more than
+// that, and refuses the others at once. There is no queue: who would have waited in it is told to come again. It lifts the limit when nobody
+// has met it for some seconds.
+//
+// Latency is the time from when it is the upstream's turn to the first byte of its answer. So a long answer, a stream and a WebSocket
+// take part until they begin, and an upload only while it is not its client that is waited for ([Permit.Pause]).
+//
+// What a limiter cannot do: call back what it has let in before it noticed (it takes about a second), or tell an upstream that is down
+// from one that is slow for one application.
+package protect
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+)
+
+// Options are what a [Limiter] goes by. A zero is the default.
+type Options struct {
+	// Least is how many calls may wait at a time at the least, whatever the upstream does: 1 unless told.
+	Least int
+	// Most is how many may wait at the most, also while the upstream is well: 10,000 unless told. It is not below Least.
+	Most int
+	// Tolerance is by how much more than twice what is usual an answer may take before it is late: 500 ms unless told.
+	Tolerance time.Duration
+	// Now is the clock; time.Now unless told.
+	Now func() time.Time
+}
+
+// The defaults of [Options]; the first two are calls.
+const (
+	DefaultLeast     = 1
+	DefaultMost      = 10_000
+	DefaultTolerance = 500 * time.Millisecond
+)
+
+// Limiter lets calls in, or refuses them. It is safe for concurrent use.
+type Limiter struct {
+	now   func() time.Time
+	began time.Time
+
+	mu    sync.Mutex
+	last  time.Duration // guarded by mu: the time does not run backwards for what follows
+	guard *guard        // guarded by mu
+}
+
+// New returns a Limiter. The error says which option is wrong.
+func New(o Options) (*Limiter, error) {
+	if o.Least == 0 {
+		o.Least = DefaultLeast
+	}
+	if o.Most == 0 {
+		o.Most = max(DefaultMost, o.Least)
+	}
+	if o.Tolerance == 0 {
+		o.Tolerance = DefaultTolerance
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case o.Least < 0:
+		return nil, fmt.Errorf("protect: at least %d calls: must be 1 or more", o.Least)
+	case o.Most < o.Least:
+		return nil, fmt.Errorf("protect: at most %d calls, which is below the least, %d", o.Most, o.Least)
+	case o.Tolerance < 0:
+		return nil, errors.New("protect: the tolerance must be more than 0")
+	}
+	return &Limiter{now: o.Now, began: o.Now(), guard: newGuard(o.Least, o.Most, o.Tolerance)}, nil
+}
+
+// lock locks the guard, and returns the time for it.
+func (l *Limiter) lock() time.Duration {
+	now := l.now().Sub(l.began)
+	l.mu.Lock()
+	l.last = max(l.last, now)
+	return l.last
+}
+
+// refusal is the error of every call that is refused.
+var refusal = fault.New(fault.Exhausted, "The upstream is overloaded.")
+
+// Enter lets a call of an endpoint in, and gives it p, which must be zero; or it returns an error of kind [fault.Exhausted].
+func (l *Limiter) Enter(endpoint string, p *Permit) error {
+	now := l.lock()
+	t, ok := l.guard.enter(now, endpoint)
+	l.mu.Unlock()
+	if !ok {
+		return refusal
+	}
+	p.limiter, p.ticket = l, t
+	return nil
+}
+
+// State is what a limiter shows of itself.
+type State struct {
+	Limiting     bool          // the upstream is in trouble
+	Limit        int           // how many calls may wait at a time
+	Waiting      int           // how many do
+	Admitted     int64         // calls let in so far
+	Refused      int64         // calls refused so far
+	Latency      time.Duration // mean to the first byte, of the last few answers; 0: there were none yet
+	UsualLatency time.Duration // what is usual for the endpoints of these: three of four answers stay below
+}
+
+// State returns the state.
+func (l *Limiter) State() State {
+	now := l.lock()
+	defer l.mu.Unlock()
+	g := l.guard
+	if g.advance(now) {
+		g.review(now)
+	}
+	return State{
+		Limiting: g.mode != open, Limit: g.limit, Waiting: g.waiting, Admitted: g.admitted, Refused: g.refused,
+		Latency: g.latest, UsualLatency: g.typical,
+	}
+}
+
+// Permit is a call's place before the upstream. The zero Permit is none, and everything may be done to it. Its methods are for one goroutine; Pause and
+// Resume may be for another until Answered or Release is called, and not any more from then on.
+type Permit struct {
+	limiter *Limiter
+	ticket  ticket // guarded by the limiter's mu
+}
+
+// Pause notes that the upstream waits for the call's client, to send on.
+func (p *Permit) Pause() {
+	if l := p.limiter; l != nil {
+		now := l.lock()
+		l.guard.pause(now, &p.ticket)
+		l.mu.Unlock()
+	}
+}
+
+// Resume ends a Pause.
+func (p *Permit) Resume() {
+	if l := p.limiter; l != nil {
+		now := l.lock()
+		l.guard.resume(now, &p.ticket)
+		l.mu.Unlock()
+	}
+}
+
+// Answered gives the place back with the first byte of the upstream's answer, or when there is none. failed says that the upstream could not be
+// reached, did not answer in time, or said that it was overloaded.
+func (p *Permit) Answered(failed bool) {
+	if l := p.limiter; l != nil {
+		now := l.lock()
+		l.guard.leave(now, &p.ticket, failed)
+		l.mu.Unlock()
+		p.limiter = nil
+	}
+}
+
+// Release gives the place back unmeasured: the call did not go upstream, or its client is gone. It does nothing after Answered.
+func (p *Permit) Release() {
+	if l := p.limiter; l != nil {
+		now := l.lock()
+		l.guard.release(now, &p.ticket)
+		l.mu.Unlock()
+		p.limiter = nil
+	}
+}
