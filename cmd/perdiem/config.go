@@ -40,6 +40,8 @@ type config struct {
 	Day             quota.DayRule
 	Headers         answer.Headers
 	AdmitWhenDown   bool
+	Paths           catalog.PathPolicy
+	MethodOverride  bool
 	Identity        []sourceConfig
 	UsageForMembers bool
 	PortalURL       *url.URL // nil: the address at which the portal listens
@@ -88,7 +90,7 @@ func (c *config) readCatalog() (*catalog.Catalog, error) {
 		}
 		return nil, yamldoc.Problems{problem}
 	}
-	return catalog.Parse(c.Catalog, data)
+	return catalog.Parse(c.Catalog, data, c.Paths)
 }
 
 // parseConfig reads a configuration. The error is a [yamldoc.Problems] with everything that is wrong with it; what could be read is returned
@@ -173,12 +175,8 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.UsageForMembers = false
 			}
 		},
-		"portal_url": func(n yamldoc.Node) { c.PortalURL = p.url(n) },
-		"method_override": func(n yamldoc.Node) {
-			if v, ok := n.Bool(); ok && v {
-				refuse(n, "method_override")
-			}
-		},
+		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
+		"method_override": p.methodOverride,
 	}
 	for _, key := range []string{"tls", "trusted_proxies", "cors", "cluster"} {
 		fields[key] = func(n yamldoc.Node) { refuse(n, key) }
@@ -258,21 +256,6 @@ func (p *configParser) day(n yamldoc.Node) {
 	if rule, err := quota.NewDayRule(zone, starts); err == nil {
 		p.config.Day = rule
 	}
-}
-
-// paths knows one policy so far, the default.
-func (p *configParser) paths(n yamldoc.Node) {
-	fields := map[string]func(yamldoc.Node){}
-	for key, only := range map[string]string{
-		"trailing_slash": "ignore", "parameters": "ignore", "case": "sensitive", "encoded_slash": "reject",
-	} {
-		fields[key] = func(n yamldoc.Node) {
-			if text, ok := p.text(n); ok && text != only {
-				n.Key().Problem("paths.%s: %s is not built yet; write %s, or leave it out", key, text, only)
-			}
-		}
-	}
-	n.Map(fields)
 }
 
 func (p *configParser) unknownApplications(n yamldoc.Node) {

@@ -125,7 +125,7 @@ func (n *node) openStores(ctx context.Context, accept bool) (err error) {
 	if err != nil {
 		return err
 	}
-	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now})
+	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now, Paths: n.config.Paths})
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (n *node) openDoors(follow context.Context) error {
 		n.gateway, err = gateway.New(gateway.Options{
 			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout,
 			Admit: admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
-			Now: n.now, Log: n.log, Observe: n.observe,
+			MethodOverride: n.config.MethodOverride, Now: n.now, Log: n.log, Observe: n.observe,
 		})
 		if err != nil {
 			return err
@@ -275,7 +275,7 @@ func (n *node) openDoors(follow context.Context) error {
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: identity.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Paths: n.config.Paths, Status: n.status, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func (s *snapshots) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version})
+	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version, Paths: s.config.Paths})
 	if err != nil {
 		return err
 	}
