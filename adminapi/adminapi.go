@@ -19,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
@@ -33,6 +34,8 @@ type Options struct {
 	NewToken func() (secret string, hash registry.Hash)
 	// Changed is called after each change to the catalog. When it returns, the change holds on this node.
 	Changed func(context.Context) error
+	// Paths says how paths are read: a catalog that makes no sense then is refused.
+	Paths catalog.PathPolicy
 	// MayApply returns why a catalog file of this content may not be applied, or nil where it may. The error is of package fault.
 	MayApply func(data []byte) error
 	// Backup makes a copy of the node's stores; write, which is called once, writes it out as one archive and

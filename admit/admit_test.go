@@ -80,7 +80,7 @@ func start(t testing.TB, yaml string, sources ...identity.Source) *system {
 
 func (s *system) apply(t testing.TB, yaml string) {
 	t.Helper()
-	c, err := catalog.Parse("catalog.yaml", []byte(yaml))
+	c, err := catalog.Parse("catalog.yaml", []byte(yaml), catalog.PathPolicy{})
 	must(t, err)
 	snapshot, err := catalog.NewSnapshot(c, catalog.Options{})
 	must(t, err)
@@ -353,7 +353,7 @@ func BenchmarkAdmit(b *testing.B) {
 		yaml += fmt.Sprintf("  - {id: e%d, match: \"GET /rest/things%d/{id}\"}\n", i, i)
 	}
 	yaml += "catch_all: {}\napplications: [{id: acme}]\n"
-	c, err := catalog.Parse("catalog.yaml", []byte(yaml))
+	c, err := catalog.Parse("catalog.yaml", []byte(yaml), catalog.PathPolicy{})
 	must(b, err)
 	_, err = store.Apply(b.Context(), c, registry.ApplyOptions{Source: "catalog.yaml", Actor: "bench"})
 	must(b, err)

@@ -22,6 +22,7 @@ type exchange struct {
 	permit          protect.Permit
 	allowed         []string  // by CORS: the value of Access-Control-Allow-Origin; nil: none
 	body            *body     // what the upstream reads; nil when there is none
+	overridden      bool      // the client sent a POST that means another method
 	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
 	copied          bool      // the answer reached its end
 	values          [8]string // of the headers that are added, in one array
@@ -46,8 +47,8 @@ func exchangeOf(ctx context.Context) *exchange {
 func escapedPath(r *http.Request) string {
 	target := r.RequestURI
 	if !strings.HasPrefix(target, "/") {
-		// The absolute form (RFC 9112, section 3.2.2), which a server has to accept.
-		if r.URL.Host == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
+		// The absolute form (RFC 9112, section 3.2.2), which a server has to accept; HTTP/2 has none (RFC 9113, section 8.3.1).
+		if r.ProtoMajor > 1 || r.URL.Host == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
 			return target // refused for not beginning with a slash
 		}
 		_, rest, _ := strings.Cut(target, "://")

@@ -4,8 +4,9 @@
 // What is matched is what is sent on. A request's path is sent in the spelling in which it was matched, and a header that the
 // upstream will not see (because it names itself hop-by-hop, or is one of perdiem's) takes no part in the matching either. What only
 // perdiem may say is taken off what a client sent, in every spelling: X-Perdiem-*, the X-Forwarded headers, identity headers
-// and perdiem's own tokens. Method overrides are dropped. What trusted proxies say of the way on which a request came is believed, and
-// the upstream is told that way in X-Forwarded-For, -Host, -Proto and Forwarded.
+// and perdiem's own tokens. Method overrides are dropped, unless [Options].MethodOverride is set: then a POST that means another method is
+// matched and sent as that, and a form that carries its query becomes its query. What trusted proxies say of the way
+// on which a request came is believed, and the upstream is told that way in X-Forwarded-For, -Host, -Proto and Forwarded.
 //
 // Clients speak HTTP/1.1, or HTTP/2 over TLS; so does the upstream, or HTTP/2 without TLS (h2c). Trailers pass in both directions, and
 // what comes is sent on at once, so gRPC passes. How long a client can hold anything by being slow is bounded (see [Timeouts]).
@@ -86,6 +87,9 @@ type Options struct {
 	Log *slog.Logger
 	// Observe is told of each request when its answer ends; it must not block. nil: nobody is.
 	Observe func(Observation)
+	// MethodOverride has a POST with X-HTTP-Method-Override matched and sent on as that method, a form in its body, of at most 64 KiB, being its
+	// query.
+	MethodOverride bool
 }
 
 // Gateway serves metered traffic. It is an [http.Handler], to be served by its own [Gateway.Serve].
@@ -113,6 +117,8 @@ type Gateway struct {
 	bodies    sync.Pool // of *[]byte: bodies of the gateway's own answers
 
 	upgrades upgrades
+
+	methodOverride bool
 }
 
 // New returns a Gateway that is not serving yet. The error says which option is missing or wrong.
@@ -162,6 +168,7 @@ func New(o Options) (*Gateway, error) {
 		observe:  o.Observe,
 		bodies:   sync.Pool{New: func() any { return new([]byte) }},
 	}
+	g.methodOverride = o.MethodOverride
 	if g.observe == nil {
 		g.observe = func(Observation) {}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/answer"
@@ -35,7 +34,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Methods are matched as if in upper case, and sent as they were matched.
-	request := admit.Request{Method: strings.ToUpper(r.Method), RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
+	method, overridden, err := g.methodOf(r)
+	if err != nil {
+		g.fail(x, err)
+		return
+	}
+	request := admit.Request{Method: method, RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
 	request.Peer, x.client = peer(r)
 	if request.Method == http.MethodConnect || r.RequestURI == "*" {
 		g.fail(x, fault.New(fault.Invalid, "A request must name a resource: CONNECT and OPTIONS * are not served here."))
@@ -47,6 +51,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	request.Path = path
+	if x.overridden = overridden; overridden {
+		if r, err = g.untunnel(x, r, &request); err != nil {
+			g.fail(x, err)
+			return
+		}
+	}
 	if path.Match == usagePath {
 		g.serveUsage(x, request)
 		return

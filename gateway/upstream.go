@@ -159,6 +159,9 @@ func (g *Gateway) modifyResponse(res *http.Response) error {
 		}
 		x.switched = true
 	}
+	if x.overridden && res.Request.Method == http.MethodHead { // the client sent a POST, and would wait for the body
+		res.Header.Del("Content-Length")
+	}
 	h := x.writer.Header()
 	if _, told := res.Header["Content-Type"]; !told {
 		h["Content-Type"] = nil // keeps net/http from guessing one

@@ -140,7 +140,7 @@ func TestTokens(t *testing.T) {
 	store, err := sqlregistry.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "registry.db"), sqlregistry.Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close()) })
-	c, err := catalog.Parse("catalog.yaml", []byte(sample))
+	c, err := catalog.Parse("catalog.yaml", []byte(sample), catalog.PathPolicy{})
 	must(t, err)
 	_, err = store.Apply(t.Context(), c, registry.ApplyOptions{Source: "catalog.yaml", Actor: "test"})
 	must(t, err)

@@ -84,7 +84,7 @@ func (s site) issueOnce(ctx context.Context, members int) error {
 	if err := os.WriteFile(making.catalog(), []byte(catalogText()), 0o600); err != nil {
 		return err
 	}
-	c, err := catalog.Parse(making.catalog(), []byte(catalogText()))
+	c, err := catalog.Parse(making.catalog(), []byte(catalogText()), catalog.PathPolicy{})
 	if err != nil {
 		return err
 	}

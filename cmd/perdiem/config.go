@@ -38,6 +38,8 @@ type config struct {
 	Day             quota.DayRule
 	Headers         answer.Headers
 	AdmitWhenDown   bool
+	Paths           catalog.PathPolicy
+	MethodOverride  bool
 	Identity        identityConfig
 	UsageForMembers bool
 	PortalURL       *url.URL // nil: the address at which the portal listens
@@ -82,7 +84,7 @@ func (c *config) readCatalog() (*catalog.Catalog, error) {
 		}
 		return nil, yamldoc.Problems{problem}
 	}
-	parsed, err := catalog.Parse(c.Catalog, data)
+	parsed, err := catalog.Parse(c.Catalog, data, c.Paths)
 	if err != nil {
 		return nil, err
 	}
@@ -174,12 +176,8 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.UsageForMembers = false
 			}
 		},
-		"portal_url": func(n yamldoc.Node) { c.PortalURL = p.url(n) },
-		"method_override": func(n yamldoc.Node) {
-			if v, ok := n.Bool(); ok && v {
-				refuse(n, "method_override")
-			}
-		},
+		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
+		"method_override": p.methodOverride,
 	}
 	p.edge(fields)
 	for _, key := range []string{"cluster"} {
@@ -262,19 +260,6 @@ func (p *configParser) day(n yamldoc.Node) {
 	}
 }
 
-// paths knows one policy so far, the default.
-func (p *configParser) paths(n yamldoc.Node) {
-	fields := map[string]func(yamldoc.Node){}
-	for key, only := range map[string]string{
-		"trailing_slash": "ignore", "parameters": "ignore", "case": "sensitive", "encoded_slash": "reject",
-	} {
-		fields[key] = func(n yamldoc.Node) {
-			if text, ok := p.text(n); ok && text != only {
-				n.Key().Problem("paths.%s: %s is not built yet; write %s, or leave it out", key, text, only)
-			}
-		}
-	}
-	n.Map(fields)
 }
 
 // readBounded reads a file that somebody wrote, unless it is larger than any that makes sense.

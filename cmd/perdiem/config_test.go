@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/keypair"
@@ -79,9 +80,9 @@ operator_key_file: operator.key
 day: {zone: Europe/Berlin, starts: "06:30:15"}
 headers: ${HEADERS}
 when_ledger_is_down: admit
-paths: {trailing_slash: ignore, parameters: ignore, case: sensitive, encoded_slash: reject}
+paths: {trailing_slash: strict, parameters: keep, case: insensitive, encoded_slash: pass}
 unknown_applications: {tier: development}
-method_override: false
+method_override: true
 usage: application
 portal_url: https://developers.example/portal
 tls:
@@ -109,6 +110,8 @@ identity:
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
 		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
+		Paths:          catalog.PathPolicy{StrictSlash: true, Parameters: catalog.KeepParameters, IgnoreCase: true, PassEncodedSlash: true},
+		MethodOverride: true,
 		Identity: identityConfig{TokenHeader: "x-api-key", UnknownTier: "development", UnknownTierNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 14, Column: 30}, Sources: []sourceConfig{
 			{Headers: &identity.HeaderOptions{Application: "X-App-Id", Member: "X-Member-Id", From: []netip.Prefix{
 				netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.1/32"),
@@ -221,18 +224,22 @@ func TestConfigProblems(t *testing.T) {
 		{"a variable that is not closed", "data: ${EMPTY", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
 		{"a variable without a name", "data: ${}", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
 
-		{"not built yet", "tls: {check: {}, rls: {}}\n\n\ncluster: {registry: x}\nlisten: {rls: x, check: x}\nmethod_override: true", []string{
+		{"not built yet", "tls: {check: {}, rls: {}}\n\n\ncluster: {registry: x}\nlisten: {rls: x, check: x}", []string{
 			"1:7: tls.check is not built yet; leave it out",
 			"1:18: tls.rls is not built yet; leave it out",
 			"4:1: cluster is not built yet; leave it out",
 			"5:10: listen.rls is not built yet; leave it out",
 			"5:18: listen.check is not built yet; leave it out",
-			"6:1: method_override is not built yet; leave it out",
 		}},
-		{"paths that are not built yet", "paths:\n  trailing_slash: exact\n  encoded_slash: pass\n  case: sensitive", []string{
-			"2:3: paths.trailing_slash: exact is not built yet; write ignore, or leave it out",
-			"3:3: paths.encoded_slash: pass is not built yet; write reject, or leave it out",
+		{"paths", "paths:\n  trailing_slash: exact\n  parameters: drop\n  case: true\n  encoded_slash: [pass]\n  slashes: merge\nmethod_override: GET", []string{
+			"2:19: trailing_slash: must be ignore or strict, not exact",
+			"3:15: parameters: must be ignore or keep or reject, not drop",
+			"4:9: case: must be sensitive or insensitive, not true",
+			"5:18: encoded_slash: must be reject or pass, not a list",
+			`6:3: unknown key "slashes"; known here: case, encoded_slash, parameters, trailing_slash`,
+			"7:18: method_override: must be true or false, not GET",
 		}},
+		{"paths as they are", "paths: {trailing_slash: ignore, parameters: reject, case: sensitive, encoded_slash: reject}\nmethod_override: false", nil},
 		{"unknown applications", "unknown_applications: admit", []string{"1:23: unknown_applications: must be refuse, not admit"}},
 
 		{"a path with a doubled slash", "upstream: http://x//y", []string{"1:11: upstream: the path must not have a doubled slash"}},

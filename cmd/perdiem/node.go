@@ -140,7 +140,7 @@ func (n *node) openStores(ctx context.Context, accept bool) (err error) {
 	if err != nil {
 		return err
 	}
-	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now})
+	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now, Paths: n.config.Paths})
 	if err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (n *node) openDoors(follow context.Context) error {
 			TLS: n.tls("gateway"), TrustedProxies: n.config.Edge.TrustedProxies, Hosts: n.config.Edge.Hosts, CORS: n.config.Edge.CORS,
 			Timeouts: n.config.Edge.Timeouts,
 			Admit:    admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
-			Now: n.now, Log: n.log, Observe: n.observe,
+			MethodOverride: n.config.MethodOverride, Now: n.now, Log: n.log, Observe: n.observe,
 		})
 		if err != nil {
 			return err
@@ -311,7 +311,7 @@ func (n *node) openDoors(follow context.Context) error {
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (s *snapshots) refreshLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version})
+	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version, Paths: s.config.Paths})
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func (f *fixture) catalog(t *testing.T) (*catalog.Catalog, int64) {
 	if err != nil {
 		t.Fatalf("Catalog: %v", err)
 	}
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(catalog.PathPolicy{}); err != nil {
 		t.Errorf("what holds is not valid: %v", err)
 	}
 	if alone, err := f.Version(t.Context()); err != nil || alone != version {

@@ -53,7 +53,7 @@ func (r *Registry) Version(ctx context.Context) (version int64, err error) {
 
 // Apply makes the file's layer equal to c.
 func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.ApplyOptions) (changes []catalog.Change, err error) {
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(r.paths); err != nil {
 		return nil, err
 	}
 	c = c.Clone()

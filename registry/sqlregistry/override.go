@@ -137,7 +137,7 @@ func checkOverride(application, endpoint string, l catalog.PartialLimits) error 
 	if endpoint != catalog.CatchAllID {
 		c.Endpoints = []catalog.Endpoint{{ID: endpoint, Path: "/", Cost: 1}}
 	}
-	return c.Validate()
+	return c.Validate(catalog.PathPolicy{})
 }
 
 // ClearOverride takes back what SetOverride set.
