@@ -148,14 +148,3 @@ func readForm(w http.ResponseWriter, r *http.Request) (string, error) {
 	_ = control.SetReadDeadline(time.Time{})
 	return query, nil
 }
-
-// isToken reports whether s is a token of RFC 9110, 5.6.2, as methods are.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}

@@ -260,8 +260,6 @@ func (p *configParser) day(n yamldoc.Node) {
 	}
 }
 
-}
-
 // readBounded reads a file that somebody wrote, unless it is larger than any that makes sense.
 func readBounded(file string) ([]byte, error) {
 	info, err := os.Stat(file)

@@ -174,7 +174,7 @@ func TestDefaultsOfCatalogAreDocumented(t *testing.T) {
 	const template = "endpoints: [{id: a, match: /a%e}]\ncatch_all: {}\napplications: [{id: a%a}]\n"
 	parse := func(endpoint, application string) *catalog.Catalog {
 		t.Helper()
-		c, err := catalog.Parse("catalog.yaml", []byte(strings.NewReplacer("%e", endpoint, "%a", application).Replace(template)))
+		c, err := catalog.Parse("catalog.yaml", []byte(strings.NewReplacer("%e", endpoint, "%a", application).Replace(template)), catalog.PathPolicy{})
 		if err != nil {
 			t.Errorf("%s%s: %v", endpoint, application, err)
 		}

@@ -19,7 +19,7 @@ const configuration = "docs/configuration.md"
 
 // docs/configuration.md names every key that is read, and no other.
 func TestKeysAreDocumented(t *testing.T) {
-	for _, c := range []struct{ section, source string }{
+	for _, c := range []struct{ section, sources string }{
 		{"perdiem.yaml", "cmd/perdiem/config*.go"},
 		{"catalog.yaml", "catalog/parse.go"},
 	} {

@@ -44,7 +44,7 @@ func (a added) keptOver(old, c *catalog.Catalog) []catalog.Change {
 }
 
 // check returns why c, to which the applications were added, may not hold: it lacks a tier of theirs, or is too large with them.
-func (a added) check(c *catalog.Catalog) error {
+func (a added) check(c *catalog.Catalog, paths catalog.PathPolicy) error {
 	tiers := make(map[string]bool, len(c.Tiers))
 	for _, t := range c.Tiers {
 		tiers[t.Name] = true
@@ -59,7 +59,7 @@ func (a added) check(c *catalog.Catalog) error {
 		tier := slices.Sorted(maps.Keys(missing))[0]
 		return fault.New(fault.Invalid, "there is no tier %q, which application %q, added at run time, is in: keep the tier, or declare its applications in the file", tier, missing[tier])
 	}
-	return c.Validate()
+	return c.Validate(paths)
 }
 
 // AddApplication adds an application at run time.

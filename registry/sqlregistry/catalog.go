@@ -82,7 +82,7 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		keptApplications := added.keptOver(old, c)
 		added.putUnder(old)
 		added.putUnder(c)
-		if err := added.check(c); err != nil {
+		if err := added.check(c, r.paths); err != nil {
 			return err
 		}
 		kept := append(keptApplications, overrides.keptOver(old, c)...)
