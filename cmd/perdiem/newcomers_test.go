@@ -29,7 +29,7 @@ func TestNewcomers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	c, err := catalog.Parse("catalog.yaml", []byte("catch_all: {}\ntiers: {development: {'*': {application: 5}}}\n"))
+	c, err := catalog.Parse("catalog.yaml", []byte("catch_all: {}\ntiers: {development: {'*': {application: 5}}}\n"), catalog.PathPolicy{})
 	if err != nil {
 		t.Fatal(err)
 	}
