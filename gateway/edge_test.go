@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -21,11 +22,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/internal/keypair"
 	"github.com/perdiem/perdiem/internal/testkit"
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/quota"
 )
 
 // pairFiles are a certificate and a key in a folder, which can be replaced.
@@ -748,5 +754,79 @@ func TestNewRefusesBadEdges(t *testing.T) {
 		if _, err := gateway.New(o); err == nil || !strings.Contains(err.Error(), problem) {
 			t.Errorf("%s: %v", problem, err)
 		}
+	}
+}
+
+// TestUnwantedBody has a refused call's body come after its answer: the connection serves the next request.
+func TestUnwantedBody(t *testing.T) {
+	s := start(t)
+	w := s.dial()
+	for range 3 {
+		w.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n") // without a credential
+		if got := w.reply(); got.StatusCode != 401 {
+			t.Fatalf("%d %s", got.StatusCode, got.body)
+		}
+		w.send("bodyGET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
+		if got := w.reply(); got.StatusCode != 200 {
+			t.Fatalf("%d %s", got.StatusCode, got.body)
+		}
+	}
+	if n := s.upstream.count(); n != 3 {
+		t.Errorf("%d requests at the upstream", n)
+	}
+}
+
+// TestRapidReset begins requests on one HTTP/2 connection and takes each back at once: few are under way at a time, and the connection is ended.
+func TestRapidReset(t *testing.T) {
+	by, files, _ := encrypted(t)
+	release := make(chan struct{})
+	s := start(t, by, func(c *setup) {
+		c.take = func(context.Context, lease.Call) (quota.Decision, error) { // a decision that waits, whoever leaves
+			<-release
+			return quota.Decision{}, fault.New(fault.Unavailable, "down")
+		}
+	})
+	defer close(release)
+	conn, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: files.roots(), NextProtos: []string{"h2"}})
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	must(t, err)
+	framer := http2.NewFramer(conn, conn)
+	must(t, framer.WriteSettings())
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	ended := make(chan http2.ErrCode, 1)
+	go func() {
+		code := http2.ErrCodeNo
+		for {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				ended <- code
+				return
+			}
+			if away, ok := frame.(*http2.GoAwayFrame); ok {
+				code = away.ErrCode
+			}
+		}
+	}()
+	sent := 0
+	for ; sent < 20_000; sent++ {
+		block.Reset()
+		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}, {":path", "/x"}, {"x-app-id", "acme"}} {
+			must(t, encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}))
+		}
+		id := uint32(2*sent + 1)
+		err := errors.Join(
+			framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}),
+			framer.WriteRSTStream(id, http2.ErrCodeCancel),
+		)
+		if err != nil {
+			break
+		}
+	}
+	if code := <-ended; code != http2.ErrCodeEnhanceYourCalm {
+		t.Errorf("ended after %d requests with %v", sent, code)
 	}
 }

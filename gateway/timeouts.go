@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -25,20 +26,20 @@ type Timeouts struct {
 	Idle time.Duration
 }
 
+// DefaultTimeouts returns what holds where nothing else is told.
+func DefaultTimeouts() Timeouts {
+	return Timeouts{Headers: 10 * time.Second, Body: time.Minute, BodyRate: 240, Answer: time.Minute, Idle: 2 * time.Minute}
+}
+
 func (t Timeouts) orDefaults() Timeouts {
-	set := func(d *time.Duration, unless time.Duration) {
-		if *d == 0 {
-			*d = unless
-		}
+	unless := DefaultTimeouts()
+	return Timeouts{
+		Headers:  cmp.Or(t.Headers, unless.Headers),
+		Body:     cmp.Or(t.Body, unless.Body),
+		BodyRate: cmp.Or(t.BodyRate, unless.BodyRate),
+		Answer:   cmp.Or(t.Answer, unless.Answer),
+		Idle:     cmp.Or(t.Idle, unless.Idle),
 	}
-	set(&t.Headers, 10*time.Second)
-	set(&t.Body, time.Minute)
-	set(&t.Answer, time.Minute)
-	set(&t.Idle, 2*time.Minute)
-	if t.BodyRate == 0 {
-		t.BodyRate = 240
-	}
-	return t
 }
 
 // drainTimeout is how long a client may take to send the rest of a body that nobody wants any more, before its connection can serve its

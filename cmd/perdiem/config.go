@@ -12,6 +12,7 @@ import (
 
 	"github.com/perdiem/perdiem/answer"
 	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/quota"
@@ -112,6 +113,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 			Day:             utc,
 			Identity:        identityConfig{Sources: []sourceConfig{{}}},
 			UsageForMembers: true,
+			Edge:            edgeConfig{Timeouts: gateway.DefaultTimeouts()},
 		},
 	}
 	doc := yamldoc.Parse(file, data)

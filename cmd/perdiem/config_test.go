@@ -53,6 +53,7 @@ func TestConfigDefaults(t *testing.T) {
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
 		Day:          dayRule(t, "UTC", "00:00"), UsageForMembers: true,
 		Identity: identityConfig{Sources: []sourceConfig{{}}, UnknownTierNamed: yamldoc.Problem{File: "conf/perdiem.yaml"}},
+		Edge:     edgeConfig{Timeouts: gateway.DefaultTimeouts()},
 	}
 	for _, text := range []string{"", "# nothing\n", "{}"} {
 		got, err := parseConfig("conf/perdiem.yaml", []byte(text), getenv)
@@ -126,11 +127,11 @@ identity:
 			TLS: map[string]pairConfig{
 				"gateway": {
 					Files:     keypair.Files{Certificate: "/etc/perdiem/api.pem", Key: "/etc/perdiem/keys/api.key"},
-					CertNamed: yamldoc.Problem{Line: 19, Column: 19}, KeyNamed: yamldoc.Problem{Line: 19, Column: 33},
+					CertNamed: yamldoc.Problem{Line: 20, Column: 19}, KeyNamed: yamldoc.Problem{Line: 20, Column: 33},
 				},
 				"admin": {
 					Files:     keypair.Files{Certificate: "/etc/ssl/admin.pem", Key: "/etc/perdiem/admin-9001.key"},
-					CertNamed: yamldoc.Problem{Line: 20, Column: 17}, KeyNamed: yamldoc.Problem{Line: 20, Column: 42},
+					CertNamed: yamldoc.Problem{Line: 21, Column: 17}, KeyNamed: yamldoc.Problem{Line: 21, Column: 42},
 				},
 			},
 			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},

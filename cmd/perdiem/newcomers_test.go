@@ -36,7 +36,7 @@ func TestNewcomers(t *testing.T) {
 	if _, err := r.Apply(t.Context(), c, registry.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	s := &snapshots{registry: r, log: slog.New(slog.DiscardHandler), swapped: func(*catalog.Snapshot) {}}
+	s := &snapshots{registry: r, config: &config{}, log: slog.New(slog.DiscardHandler), swapped: func(*catalog.Snapshot) {}}
 	if err := s.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
