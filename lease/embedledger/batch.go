@@ -2,7 +2,6 @@ package embedledger
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -61,8 +60,11 @@ func (b *batch) sort() error {
 func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(index int, r *lease.Record, found bool) (changed bool)) (err error) {
 	var it *pebble.Iterator // made when it is needed
 	defer func() {
-		if it != nil {
-			err = errors.Join(err, it.Close())
+		if it == nil {
+			return
+		}
+		if e := it.Close(); err == nil {
+			err = e
 		}
 	}()
 	var r lease.Record

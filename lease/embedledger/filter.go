@@ -56,7 +56,7 @@ func (f *filter) add(k *lease.MemberKey) {
 	}
 	if f.room == 0 {
 		if len(f.layers) == maxLayers {
-			f.layers, f.full, f.complete = nil, true, false
+			f.giveUp()
 			return
 		}
 		f.room = firstLayer
@@ -71,6 +71,9 @@ func (f *filter) add(k *lease.MemberKey) {
 		line[i] |= 1 << (at >> (6 * i) & 63)
 	}
 }
+
+// giveUp makes it a filter that is never asked.
+func (f *filter) giveUp() { f.layers, f.full, f.complete = nil, true, false }
 
 // find returns the line of a key, and the places of its bits in the words, six bits each. Keys are hashes under a secret: their own bits
 // are as good as any.
@@ -89,13 +92,23 @@ func (l *Ledger) filterLocked(date quota.Date) *filter {
 	return nil
 }
 
-// openFilterLocked makes the filter of a date, which is today or later, unless there is one, and lets go of those of days that are over. Where
-// the day has counters already, they are read in the background.
+// dropFiltersLocked lets go of the filters of days before a date.
+func (l *Ledger) dropFiltersLocked(before quota.Date) {
+	l.filters = slices.DeleteFunc(l.filters, func(f *filter) bool {
+		if f.date >= before {
+			return false
+		}
+		f.giveUp() // who fills it need not go on
+		return true
+	})
+}
+
+// openFilterLocked makes the filter of a date, which is today or later, unless there is one. Where the day has counters already, they
+// are read in the background.
 func (l *Ledger) openFilterLocked(date quota.Date) error {
 	if date < l.meta.day.Date || l.filterLocked(date) != nil {
 		return nil
 	}
-	l.filters = slices.DeleteFunc(l.filters, func(f *filter) bool { return f.date < l.meta.day.Date })
 	if len(l.filters) > 1 { // today's and tomorrow's are there
 		return nil
 	}
@@ -114,6 +127,10 @@ func (l *Ledger) openFilterLocked(date quota.Date) error {
 		l.background.Go(func() {
 			defer l.scans.Add(-1)
 			if err := l.fillFilter(f); err != nil {
+				l.mu.Lock()
+				f.giveUp()
+				l.mu.Unlock()
+				err = l.readError(err) // ends the ledger where it is damaged
 				l.log.Warn("the ledger's counters could not be read ahead: it is slower for members that it does not know", "folder", l.dir, "error", err)
 			}
 		})

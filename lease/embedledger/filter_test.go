@@ -125,6 +125,39 @@ func TestFilterOfAnOpenedLedger(t *testing.T) {
 	if k := numbered(-5); !l.filterLocked(day.Date).has(&k) {
 		t.Error("a counter that a note of refusals made is missing")
 	}
+
+	// A counter that is made while the others are being read is in it, too.
+	f := &filter{date: day.Date}
+	l.filters = []*filter{f}
+	borrow(l, 2*members, 1, 1)
+	if err := l.fillFilter(f); err != nil || !f.complete {
+		t.Fatalf("reading ahead: %v, %+v", err, f)
+	}
+	borrow(l, 2*members, 1, 2)
+	borrow(l, members, 1, 2)
+
+	// Tomorrow's is a second one; today's goes when tomorrow is opened, and who reads for it ends.
+	today := day
+	day.Date, day.Start, day.End = day.Date+1, day.End, day.End.AddDate(0, 0, 1)
+	borrow(l, 0, 10, 1)
+	if len(l.filters) != 2 || !l.filterLocked(day.Date).complete {
+		t.Fatalf("%d filters", len(l.filters))
+	}
+	if err := l.OpenDay(context.Background(), day); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.filters) != 1 || !f.full || f.layers != nil {
+		t.Errorf("yesterday's filter stays: %+v", l.filters)
+	}
+	if err := l.fillFilter(f); err != nil || f.complete {
+		t.Errorf("a filter that was let go is filled: %v", err)
+	}
+	borrow(l, 0, 10, 2)
+	tomorrow := day
+	day = today
+	borrow(l, 0, 1, 2) // yesterday can still be asked
+	day = tomorrow
+	borrow(l, 0, 1, 2)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
