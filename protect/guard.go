@@ -9,6 +9,9 @@ import (
 const (
 	// leastCrowd is how many calls must wait before late ones are taken for an overload.
 	leastCrowd = 16
+	// busy is by how much a timer of the node's own may go off late until late answers say nothing of the upstream: a call waits for the node's
+	// processors about eight times.
+	busy = 50 * time.Millisecond
 	// roomier is how many calls are let in for each that the upstream can work on at a time, and roomMore how many more: enough that it
 	// never waits for one, and few enough that an answer takes about twice as long as it would alone, at the most.
 	roomier  = 1.75
@@ -68,6 +71,7 @@ type guard struct {
 
 	refusedAt time.Duration // the last refusal; the time at which the limiting began where there is none yet
 	probeAt   time.Duration // when to probe again
+	busyUntil time.Duration // until when late answers say nothing
 	waryUntil time.Duration // until when the limit rises slowly
 	holdUntil time.Duration // until when a probe lets nobody in
 	extra     time.Duration // why lies in [guard.hopeful]
@@ -375,11 +379,18 @@ func (g *guard) hope(now time.Duration, t *ticket, latency time.Duration, failed
 	}
 }
 
+// beat notes by how much a timer of the node's own went off late.
+func (g *guard) beat(now, late time.Duration) {
+	if late >= busy {
+		g.busyUntil = now + lateTicks*tick
+	}
+}
+
 // review looks, each tick, whether there is trouble, or no longer.
 func (g *guard) review(now time.Duration) {
 	switch g.mode {
 	case open:
-		if late, others := g.trouble(); late && g.waiting >= leastCrowd || others {
+		if late, others := g.trouble(); late && g.waiting >= leastCrowd && now >= g.busyUntil || others {
 			g.refusedAt, g.answered = now, now
 			g.probe(now, min(max(g.waiting/8, firstProbe), lastProbe), false)
 		}

@@ -130,6 +130,26 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
+// What is late because the node has no time for it is not the upstream's doing.
+func TestBusy(t *testing.T) {
+	for _, lag := range []time.Duration{10 * ms, 200 * ms} {
+		x := simulate(100_000, func(now time.Duration, _ string) (time.Duration, bool) {
+			if now > 10*s && now < 15*s {
+				return 3 * s, false
+			}
+			return 5 * ms, false
+		})
+		x.load(200, 20*s, only("e"))
+		for at := 10 * s; at < 20*s; at += tick {
+			x.at(at, func() { x.guard.beat(x.now, lag) })
+		}
+		x.run(40 * s)
+		if f := x.figures(0, 40*s); (f.refused > 0) != (lag < busy) {
+			t.Errorf("%d calls are refused when a timer is %v late", f.refused, lag)
+		}
+	}
+}
+
 // An upstream that only became slower, and can work on as many calls as before, is soon limited no longer: slow is what is usual then.
 func TestSlowerForGood(t *testing.T) {
 	x := simulate(100_000, func(now time.Duration, _ string) (time.Duration, bool) {

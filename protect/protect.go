@@ -15,6 +15,8 @@
 // Latency is the time from when it is the upstream's turn to the first byte of its answer. So a long answer, a stream and a WebSocket
 // take part until they begin, and an upload only while it is not its client that is waited for ([Permit.Pause]).
 //
+// Answers that are late because the node itself has too little of the machine's processors are told from those by a timer of its own, which is late then too.
+//
 // What a limiter cannot do: call back what it has let in before it noticed (it takes about a second), or tell an upstream that is down
 // from one that is slow for one application.
 package protect
@@ -55,6 +57,8 @@ type Limiter struct {
 	mu    sync.Mutex
 	last  time.Duration // guarded by mu: the time does not run backwards for what follows
 	guard *guard        // guarded by mu
+	beats *time.Timer   // guarded by mu: goes off each tick while calls wait; nil: none has yet
+	due   time.Duration // guarded by mu: when it is to; 0: it is not wound
 }
 
 // New returns a Limiter. The error says which option is wrong.
@@ -90,6 +94,26 @@ func (l *Limiter) lock() time.Duration {
 	return l.last
 }
 
+// windLocked lets the timer go off in a tick.
+func (l *Limiter) windLocked(now time.Duration) {
+	l.due = now + tick
+	if l.beats == nil {
+		l.beats = time.AfterFunc(tick, l.beat)
+	} else {
+		l.beats.Reset(tick)
+	}
+}
+
+// beat measures how late the timer goes off: by as much as the node itself is too busy.
+func (l *Limiter) beat() {
+	now := l.lock()
+	defer l.mu.Unlock()
+	l.guard.beat(now, now-l.due)
+	if l.due = 0; l.guard.waiting > 0 {
+		l.windLocked(now)
+	}
+}
+
 // refusal is the error of every call that is refused.
 var refusal = fault.New(fault.Exhausted, "The upstream is overloaded.")
 
@@ -97,6 +121,9 @@ var refusal = fault.New(fault.Exhausted, "The upstream is overloaded.")
 func (l *Limiter) Enter(endpoint string, p *Permit) error {
 	now := l.lock()
 	t, ok := l.guard.enter(now, endpoint)
+	if ok && l.due == 0 {
+		l.windLocked(now)
+	}
 	l.mu.Unlock()
 	if !ok {
 		return refusal

@@ -24,18 +24,19 @@ type attack struct {
 
 const (
 	slowConnections = 1000
-	slowBody        = 1 << 20 // bytes announced
-	floodHeaders    = 240 << 10
-	tooMuchHeaders  = 400 << 10
+	slowBody        = 1 << 20   // bytes announced
+	floodHeaders    = 240 << 10 // nearly as many as are taken
+	tooMuchHeaders  = 400 << 10 // refused by 431
 	streamed        = 10_000_000_000
-	floodedBy       = 64 // connections
-	batch           = 32 // requests a write
+	floodedBy       = 64                     // connections
+	floodEvery      = 330 * time.Millisecond // a request of each: 46 MB a second of headers in all
+	batch           = 32                     // requests a write
 )
 
 var attacks = []attack{
 	{"slow-headers", fmt.Sprintf("%d connections, a byte of headers a second each", slowConnections), slowHeaders, false},
 	{"slow-bodies", fmt.Sprintf("%d connections, a byte of a body a second each", slowConnections), slowBodies, false},
-	{"headers", fmt.Sprintf("%d connections, %d and %d KiB of headers a request", floodedBy, floodHeaders>>10, tooMuchHeaders>>10), headerFlood, false},
+	{"headers", fmt.Sprintf("%d connections, %d and %d KiB of headers a request, three requests a second each", floodedBy, floodHeaders>>10, tooMuchHeaders>>10), headerFlood, false},
 	{"body", "a body of 10 GB", largeBody, true},
 	{"tokens", fmt.Sprintf("random tokens from %d connections, as many as can be sent", floodedBy), randomTokens, false},
 }
@@ -99,10 +100,12 @@ func headerFlood(ctx context.Context, target string) {
 	connections(ctx, floodedBy, target, func(c net.Conn) error {
 		go func() { _, _ = io.Copy(io.Discard, c) }()
 		for range 8 {
+			time.Sleep(floodEvery)
 			if _, err := c.Write(large); err != nil {
 				return err
 			}
 		}
+		time.Sleep(floodEvery)
 		_, err := c.Write(tooLarge) // after which the connection is closed
 		return err
 	})

@@ -3,7 +3,8 @@
 // about a quarter of what two processors can do, and each attack is set beside the time before it.
 //
 // Attackers share the machine with the node, which they would not do elsewhere, so each runs in a process of the lowest priority (nice 19): it has
-// the processor time that neither the node nor the good clients want. How much that was is printed, and how many requests of theirs the node answered in
+// the processor time that neither the node nor the good clients want. Floods of headers are metered besides, since to read headers costs the node more
+// than to send them. How much processor time attackers took is printed, and how many requests of theirs the node answered in
 // a second.
 //
 //	go run ./abuse                # about two minutes
@@ -52,6 +53,7 @@ const (
 
 func main() {
 	only := flag.String("only", "", "the one attack to run; all unless told")
+	protection := flag.String("protection", "on", "on or off")
 	out := flag.String("out", "out", "folder for what is made")
 	role := flag.String("role", "", "what this process is; for the program's own use")
 	target := flag.String("target", "", "what is attacked; for the program's own use")
@@ -62,7 +64,7 @@ func main() {
 	met := true
 	switch *role {
 	case "":
-		met, err = run(ctx, *out, *only)
+		met, err = run(ctx, *out, *only, *protection)
 	case "upstream":
 		err = serveUpstream()
 	default:
@@ -124,7 +126,7 @@ func (b *bench) promise(name, figure, wanted string, met bool) {
 	fmt.Fprintf(b.rows, "  %s\t%s\t%s\t%s\n", name, figure, wanted, verdict)
 }
 
-func run(ctx context.Context, out, only string) (met bool, err error) {
+func run(ctx context.Context, out, only, protection string) (met bool, err error) {
 	if out, err = filepath.Abs(out); err != nil {
 		return false, err
 	}
@@ -150,7 +152,7 @@ func run(ctx context.Context, out, only string) (met bool, err error) {
 	}
 	defer up.Kill()
 	catalog := "endpoints: [{id: work, match: /work}, {id: sink, match: /sink}]\ncatch_all: {}\napplications: [{id: acme}]\n"
-	if b.node, err = serve.Start(ctx, file, dir, address, catalog, ""); err != nil {
+	if b.node, err = serve.Start(ctx, file, dir, address, catalog, "protection: "+protection); err != nil {
 		return false, err
 	}
 	defer b.node.Kill()
@@ -308,6 +310,7 @@ func (b *bench) report(s span) {
 	}
 	b.promise("  good calls answered within a second", fmt.Sprintf("%.0f/s of %.0f/s: %.2f", during, quiet, during/quiet),
 		fmt.Sprintf("at least %.2f", leastThroughput), quiet > 0 && during/quiet >= leastThroughput)
+	b.row("  of them refused by protection", fmt.Sprintf("%.1f/s", float64(f.Refused)/took.Seconds()))
 	b.row("  their p50, p99", fmt.Sprintf("%v, %v", f.P50.Round(100*time.Microsecond), f.P99.Round(100*time.Microsecond)))
 	b.promise("  node's resident memory, most", fmt.Sprintf("%d MiB", s.resident>>20), fmt.Sprintf("at most %d MiB", mostResident>>20), s.resident <= mostResident)
 	b.row("  processors: attacker, node, node without", fmt.Sprintf("%.2f, %.2f, %.2f", s.processors, s.node, s.nodeBefore))
