@@ -37,11 +37,12 @@ func (g *Gateway) methodOf(r *http.Request) (method string, overridden bool, err
 	}
 	values := r.Header[overrideHeader]
 	for i, value := range values {
-		value = strings.ToUpper(strings.TrimSpace(value))
-		switch {
-		case !isToken(value):
+		value = strings.TrimSpace(value)
+		if !isToken(value) { // looked at first: letters beyond ASCII become others in upper case
 			return "", false, fault.New(fault.Invalid, "The header X-HTTP-Method-Override does not name a method.")
-		case i > 0 && value != method:
+		}
+		value = strings.ToUpper(value)
+		if i > 0 && value != method {
 			return "", false, fault.New(fault.Invalid, "The header X-HTTP-Method-Override is given more than once, with different values.")
 		}
 		method = value
