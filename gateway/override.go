@@ -28,8 +28,8 @@ const (
 
 // methodOf returns the method by which a request is matched and sent on, in upper case, and whether a header of the request said so.
 func (g *Gateway) methodOf(r *http.Request) (method string, overridden bool, err error) {
-	if !isToken(r.Method) { // HTTP/2 lets any text come as one
-		return "", false, fault.New(fault.Invalid, "The method is not one.")
+	if err := malformed(r); err != nil {
+		return "", false, err
 	}
 	method = strings.ToUpper(r.Method)
 	if !g.methodOverride || method != http.MethodPost {
@@ -37,11 +37,12 @@ func (g *Gateway) methodOf(r *http.Request) (method string, overridden bool, err
 	}
 	values := r.Header[overrideHeader]
 	for i, value := range values {
-		value = strings.ToUpper(strings.TrimSpace(value))
-		switch {
-		case !isToken(value):
+		value = strings.TrimSpace(value)
+		if !isToken(value) { // looked at first: letters beyond ASCII become others in upper case
 			return "", false, fault.New(fault.Invalid, "The header X-HTTP-Method-Override does not name a method.")
-		case i > 0 && value != method:
+		}
+		value = strings.ToUpper(value)
+		if i > 0 && value != method {
 			return "", false, fault.New(fault.Invalid, "The header X-HTTP-Method-Override is given more than once, with different values.")
 		}
 		method = value
@@ -147,15 +148,4 @@ func readForm(w http.ResponseWriter, r *http.Request) (string, error) {
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	return query, nil
-}
-
-// isToken reports whether s is a token of RFC 9110, 5.6.2, as methods are.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

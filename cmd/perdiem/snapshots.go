@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -62,7 +63,7 @@ func (s *snapshots) refresh(ctx context.Context) error {
 	}
 	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version, Paths: s.config.Paths})
 	if err != nil {
-		return err
+		return fmt.Errorf("the registry's catalog makes no sense as paths are read here; set paths as they were, or name a catalog that does:\n%w", err)
 	}
 	s.now.Store(snapshot)
 	s.swapped(snapshot)
