@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/protect"
 )
 
@@ -60,6 +62,23 @@ func escapedPath(r *http.Request) string {
 	}
 	path, _, _ := strings.Cut(target, "?")
 	return path
+}
+
+// malformed returns why a request is none that HTTP knows, or nil. What net/http's server lets through of HTTP/1 is well formed; of HTTP/2 it
+// takes any text as a method, and reads no further than the first of several lengths, of one that is no number nothing.
+func malformed(r *http.Request) error {
+	if !isToken(r.Method) {
+		return fault.New(fault.Invalid, "The method is not one.")
+	}
+	if r.ProtoMajor < 2 {
+		return nil
+	}
+	for _, value := range r.Header["Content-Length"] {
+		if length, err := strconv.ParseUint(value, 10, 63); err != nil || int64(length) != r.ContentLength {
+			return fault.New(fault.Invalid, "The header Content-Length does not tell the length of the body.")
+		}
+	}
+	return nil
 }
 
 // peer returns the address of the other end of the connection, and the same as text; both zero where it has none, as on a Unix

@@ -135,9 +135,11 @@ func TestHTTP2(t *testing.T) {
 		{"a header's name with a space", head("GET", "/rest/posts", "x-restli-method ", "finder"), nil, reset, nil},
 		{"a header's name with an underscore", head("GET", "/rest/posts", "x_restli_method", "FINDER"), nil, "400", nil},
 		{"the header", head("GET", "/rest/posts", "x-restli-method", "finder"), nil, "200", []string{"GET /rest/posts"}},
-		{"two lengths", head("POST", "/rest/posts", "content-length", "4", "content-length", "5"), []string{"body"}, "200", []string{"POST /rest/posts body"}}, // sent with the one that holds
+		{"two lengths", head("POST", "/rest/posts", "content-length", "4", "content-length", "5"), []string{"body"}, "400", nil},
 		{"two lengths, the wrong one first", head("POST", "/rest/posts", "content-length", "5", "content-length", "4", "x-http-method-override", "GET", "content-type", "application/x-www-form-urlencoded"), []string{"body"}, "400", nil},
-		{"a length that is none", head("POST", "/rest/posts", "content-length", "4, 4"), []string{"body"}, reset, nil},
+		{"two equal lengths", head("POST", "/rest/posts", "content-length", "4", "content-length", "4"), []string{"body"}, "200", []string{"POST /rest/posts body"}},
+		{"a length that is none", head("POST", "/rest/posts", "content-length", "4, 4"), nil, "400", nil},
+		{"a length without a body", head("POST", "/rest/posts", "content-length", "4"), nil, "400", nil},
 		{"a query tunnelled", head("POST", "/rest/posts?x=1", form...), []string{"q=", "author"}, "200", []string{"GET /rest/posts?x=1&q=author"}},
 		{"a request line tunnelled", head("POST", "/rest/posts", form...), []string{"q=author HTTP/1.1\r\n\r\n"}, "400", nil},
 		{"a method overridden by another", head("POST", "/rest/posts", append(form, "x-http-method-override", "PUT")...), []string{"q=author"}, "400", nil},

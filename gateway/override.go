@@ -28,8 +28,8 @@ const (
 
 // methodOf returns the method by which a request is matched and sent on, in upper case, and whether a header of the request said so.
 func (g *Gateway) methodOf(r *http.Request) (method string, overridden bool, err error) {
-	if !isToken(r.Method) { // HTTP/2 lets any text come as one
-		return "", false, fault.New(fault.Invalid, "The method is not one.")
+	if err := malformed(r); err != nil {
+		return "", false, err
 	}
 	method = strings.ToUpper(r.Method)
 	if !g.methodOverride || method != http.MethodPost {
