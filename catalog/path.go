@@ -182,10 +182,7 @@ func hasDots(segment []byte) bool {
 			return false // what follows the last was looked at, and a segment without any is not for this to judge
 		}
 		rest := segment[i+1:]
-		next := rest
-		if j := bytes.IndexByte(rest, 0); j >= 0 {
-			next = rest[:j]
-		}
+		next, _, _ := bytes.Cut(rest, []byte{0})
 		if isDots(segment[:i]) || isDots(next) {
 			return true
 		}

@@ -63,8 +63,10 @@ func TestPolicies(t *testing.T) {
 		{keeping, "/.a;b", "/.a;b", "/.a;b"},
 		{rejecting, "/a%3bb", "/a;b", "/a%3Bb"},
 
-		{catalog.PathPolicy{StrictSlash: true, IgnoreCase: true, PassEncodedSlash: true, Parameters: catalog.KeepParameters},
-			"/A%2fB;C/./D/", "/a\x00b;c/d/", "/A%2FB;C/D/"},
+		{
+			catalog.PathPolicy{StrictSlash: true, IgnoreCase: true, PassEncodedSlash: true, Parameters: catalog.KeepParameters},
+			"/A%2fB;C/./D/", "/a\x00b;c/d/", "/A%2FB;C/D/",
+		},
 	}
 	for _, test := range tests {
 		want := catalog.Path{Match: test.match, Forward: test.forward}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -649,11 +650,9 @@ func TestPreflight(t *testing.T) {
 func TestCORSAnswers(t *testing.T) {
 	says := func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		for name, values := range map[string][]string{
+		maps.Copy(h, http.Header{
 			"Access-Control-Allow-Origin": {"*"}, "Access-Control-Allow-Credentials": {"true"}, "Access-Control-Expose-Headers": {"X-Own"}, "Vary": {"Accept-Encoding"},
-		} {
-			h[name] = values
-		}
+		})
 		if r.URL.Path == "/vary" {
 			h["Vary"] = []string{"accept, ORIGIN"}
 		}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -91,11 +92,11 @@ func (g *Gateway) trusts(a netip.Addr) bool {
 // client returns which of the hops behind a trusted proxy is the client: the nearest that is not trusted itself, or the farthest if all
 // are. Behind a hop that is not known by its address nothing is known; len(hops) is the proxy itself.
 func (g *Gateway) client(hops []netip.Addr) int {
-	for i := len(hops) - 1; i >= 0; i-- {
+	for i, hop := range slices.Backward(hops) {
 		switch {
-		case !hops[i].IsValid():
+		case !hop.IsValid():
 			return i + 1
-		case !g.trusts(hops[i]):
+		case !g.trusts(hop):
 			return i
 		}
 	}

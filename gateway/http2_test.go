@@ -173,8 +173,14 @@ func TestHTTP2Lengths(t *testing.T) {
 		server.StartTLS()
 		for _, more := range []hpack.HeaderField{{Name: "x-y", Value: "z"}, {Name: "x-http-method-override", Value: "GET"}} {
 			status := frames(t, server.Listener.Addr().String(), []hpack.HeaderField{
-				{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: "a"}, {Name: ":path", Value: "/rest/posts"},
-				{Name: "x-app-id", Value: "acme"}, {Name: "content-type", Value: "application/x-www-form-urlencoded"}, more, {Name: "content-length", Value: length},
+				{Name: ":method", Value: "POST"},
+				{Name: ":scheme", Value: "https"},
+				{Name: ":authority", Value: "a"},
+				{Name: ":path", Value: "/rest/posts"},
+				{Name: "x-app-id", Value: "acme"},
+				{Name: "content-type", Value: "application/x-www-form-urlencoded"},
+				more,
+				{Name: "content-length", Value: length},
 			}, "q=au")
 			if status == "200" {
 				t.Errorf("length %s, %v: answered %s", length, more, status)

@@ -80,7 +80,7 @@ func knownKeys(t *testing.T) map[string]bool {
 			if m == nil || len(at) == 0 && item {
 				continue
 			}
-			for _, key := range strings.Split(m[1], ", ") {
+			for _, key := range strings.SplitSeq(m[1], ", ") {
 				path := append(slices.Clone(at), place{key, item})
 				names := make([]string, len(path))
 				for i, p := range path {
@@ -193,7 +193,7 @@ func TestDefaultsOfCatalogAreDocumented(t *testing.T) {
 			continue
 		}
 		for _, key := range row.keys {
-			got := want
+			var got *catalog.Catalog
 			if name, ok := strings.CutPrefix(key, "endpoints."); ok {
 				got = parse(", "+name+": "+m[1], "")
 			} else if name, ok := strings.CutPrefix(key, "applications."); ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -83,16 +84,16 @@ func (c overrideSetCommand) Run(p *program) error {
 	if err := node.call(http.MethodPut, "overrides", nil, adminapi.Override{Application: c.App, Endpoint: c.Endpoint, Limits: limits}, nil); err != nil {
 		return err
 	}
-	line := "override " + c.App + " " + c.Endpoint + " set:"
+	words := []string{"override", c.App, c.Endpoint, "set:"}
 	for _, l := range []struct {
 		name  string
 		limit *adminapi.Limit
 	}{{"application", limits.Application}, {"member", limits.Member}} {
 		if l.limit != nil {
-			line += " " + l.name + " " + quota.Limit(*l.limit).String()
+			words = append(words, l.name, quota.Limit(*l.limit).String())
 		}
 	}
-	_, err = fmt.Fprintln(p.stdout, line)
+	_, err = fmt.Fprintln(p.stdout, strings.Join(words, " "))
 	return err
 }
 
