@@ -80,7 +80,7 @@ func knownKeys(t *testing.T) map[string]bool {
 			if m == nil || len(at) == 0 && item {
 				continue
 			}
-			for _, key := range strings.SplitSeq(m[1], ", ") {
+			for key := range strings.SplitSeq(m[1], ", ") {
 				path := append(slices.Clone(at), place{key, item})
 				names := make([]string, len(path))
 				for i, p := range path {
