@@ -94,15 +94,18 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the client's body. What has not come of it yet may still come, for a while, so that the connection can be used again.
-func (b *body) Close() error {
+// Close closes the client's body.
+func (b *body) Close() error { return b.client.Body.Close() }
+
+// leave ends the reading of a body of which the upstream did not want all. A connection of HTTP/1.1 ends with the answer then: net/http would
+// wait for the rest and, when that came after the answer, panic over two readers of one connection.
+func (b *body) leave() {
 	b.mu.Lock()
 	ended := b.ended
 	b.mu.Unlock()
-	if !ended {
-		drainSoon(b.client)
+	if c := clientConnOf(b.client); c != nil && !ended {
+		c.endReading()
 	}
-	return b.client.Body.Close()
 }
 
 func (b *body) expire() {

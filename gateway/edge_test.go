@@ -137,8 +137,11 @@ func TestTLS(t *testing.T) {
 			conn.Close()
 		}
 	}
-	if got := s.raw("GET / HTTP/1.1"); got.StatusCode != 400 {
-		t.Errorf("without TLS: %s", got.Status)
+	before := s.upstream.count()
+	w := s.dial()
+	w.send("GET / ") // as much as a record's head, so that nothing unread resets the connection
+	if text, err := io.ReadAll(w.reader); err != nil || !strings.HasPrefix(string(text), "HTTP/1.0 400 ") || s.upstream.count() != before {
+		t.Errorf("without TLS: %q, %v", text, err)
 	}
 }
 
@@ -756,22 +759,57 @@ func TestNewRefusesBadEdges(t *testing.T) {
 	}
 }
 
-// TestUnwantedBody has a refused call's body come after its answer: the connection serves the next request.
+// TestUnwantedBody has a refused call's body come late: the connection serves the next request. When it does not come at all, the answer does, and
+// the connection ends.
 func TestUnwantedBody(t *testing.T) {
+	const head = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n" // without a credential
 	s := start(t)
 	w := s.dial()
-	for range 3 {
-		w.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n") // without a credential
+	for i := range 3 {
+		w.send(head)
+		s.observation(2*i + 1)
+		w.send(strings.Repeat("b", 60) + "GET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
 		if got := w.reply(); got.StatusCode != 401 {
 			t.Fatalf("%d %s", got.StatusCode, got.body)
 		}
-		w.send("bodyGET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
 		if got := w.reply(); got.StatusCode != 200 {
 			t.Fatalf("%d %s", got.StatusCode, got.body)
 		}
 	}
 	if n := s.upstream.count(); n != 3 {
 		t.Errorf("%d requests at the upstream", n)
+	}
+
+	s = start(t, func(c *setup) { c.options.Timeouts = gateway.Timeouts{Body: 50 * time.Millisecond} })
+	w = s.dial()
+	w.send(head)
+	if got := w.reply(); got.StatusCode != 401 {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	_, _ = io.WriteString(w, "GET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n") // which is part of the body
+	if rest, err := io.ReadAll(w.reader); len(rest) > 0 || s.upstream.count() > 0 {
+		t.Errorf("answered: %s, %v", rest, err)
+	}
+}
+
+// TestRestAfterTheAnswer has a client send the rest of its body when the upstream has answered long since: the connection ends, quietly.
+func TestRestAfterTheAnswer(t *testing.T) {
+	s := start(t, handled(func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // it does not wait for the body
+		http.Error(w, "no", http.StatusForbidden)
+	}))
+	w := s.dial()
+	w.send("POST /upload HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\nContent-Length: 60\r\n\r\nfirst bytes")
+	if got := w.reply(); got.StatusCode != 403 {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	s.observation(1)
+	_, _ = io.WriteString(w, strings.Repeat("b", 49)+"GET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
+	if rest, err := io.ReadAll(w.reader); len(rest) > 0 || err != nil {
+		t.Errorf("answered: %s, %v", rest, err)
+	}
+	if s.upstream.count() != 1 || s.log.String() != "" {
+		t.Errorf("%d requests at the upstream, logged %s", s.upstream.count(), s.log)
 	}
 }
 

@@ -193,7 +193,7 @@ func (g *Gateway) Serve(l net.Listener) error {
 	if g.encrypted {
 		serve = func(l net.Listener) error { return g.server.ServeTLS(l, "", "") }
 	}
-	if err := serve(clients{l, g.timeouts.Answer}); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(clients{l, g.timeouts}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	return nil

@@ -95,6 +95,7 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 		defer cancel()
 		x.Context = ctx
 		x.body = newBody(r, g.timeout, g.timeouts, cancel, func() { endReading(x.writer, r) }, &x.permit)
+		defer x.body.leave()
 		// An upstream may answer before it has read all: without this, net/http would first wait for the client to send
 		// the rest. Where the connection cannot do so, it never waits.
 		_ = http.NewResponseController(x.writer).EnableFullDuplex()

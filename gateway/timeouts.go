@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,14 +43,21 @@ func (t Timeouts) orDefaults() Timeouts {
 	}
 }
 
-// drainTimeout is how long a client may take to send the rest of a body that nobody wants any more, before its connection can serve its
-// next request. Beyond it the connection is closed.
-const drainTimeout = 10 * time.Second
+const (
+	// drainTimeout is how long at most a client may take to send the body of a call that the gateway answers itself. net/http reads it before the
+	// answer, up to 256 KiB, since many clients read nothing before they have sent all. When the time is over the answer is sent, and the
+	// connection ends.
+	drainTimeout = 10 * time.Second
+	// lingerTimeout is how long a connection that ends in the middle of a request still takes what comes: else the client might be told of a reset
+	// before it has read its answer.
+	lingerTimeout = time.Second
+	lingerBytes   = 256 << 10
+)
 
 // clients accepts connections as clientConns.
 type clients struct {
 	net.Listener
-	answer time.Duration
+	timeouts Timeouts
 }
 
 // Accept waits for a connection.
@@ -58,7 +66,7 @@ func (l clients) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientConn{Conn: c, answer: l.answer}, nil
+	return &clientConn{Conn: c, answer: l.timeouts.Answer, drainTime: min(drainTimeout, l.timeouts.Body)}, nil
 }
 
 // clientConn is a client's connection. It bounds the time for which a write waits for the client, without a timer a write, and it can
@@ -66,10 +74,12 @@ func (l clients) Accept() (net.Conn, error) {
 // request.
 type clientConn struct {
 	net.Conn
-	answer   time.Duration
-	deadline atomic.Int64 // of writes, as Unix nanoseconds
-	ended    atomic.Bool  // nothing is read any more
-	draining atomic.Bool
+	answer    time.Duration
+	drainTime time.Duration
+	deadline  atomic.Int64 // of writes, as Unix nanoseconds
+	ended     atomic.Bool  // nothing is read any more
+	draining  atomic.Bool
+	lingering atomic.Bool
 
 	mu    sync.Mutex
 	drain *time.Timer // guarded by mu; nil until there is something to drain
@@ -103,20 +113,34 @@ func (c *clientConn) endReading() {
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // an error means that it is closed
 }
 
-// drainSoon gives the client drainTimeout to finish what it is sending. [clientConn.drained] ends that.
+// Close closes the connection. Where reading had ended early, what the client has sent meanwhile is taken first, in the background.
+func (c *clientConn) Close() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !c.ended.Load() || !ok || c.lingering.Swap(true) || half.CloseWrite() != nil {
+		return c.Conn.Close()
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // an error means that it is closed
+	go func() {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, lingerBytes))
+		_ = c.Conn.Close()
+	}()
+	return nil
+}
+
+// drainSoon gives the client its time to finish what it is sending. [clientConn.drained] ends that.
 func (c *clientConn) drainSoon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining.Store(true)
 	if c.drain == nil {
-		c.drain = time.AfterFunc(drainTimeout, func() {
+		c.drain = time.AfterFunc(c.drainTime, func() {
 			if c.draining.Load() {
 				c.endReading()
 			}
 		})
 		return
 	}
-	c.drain.Reset(drainTimeout)
+	c.drain.Reset(c.drainTime)
 }
 
 func (c *clientConn) drained() {

@@ -50,7 +50,7 @@ func TestDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
-		c := &clientConn{Conn: near, answer: time.Minute}
+		c := &clientConn{Conn: near, answer: time.Minute, drainTime: drainTimeout}
 		defer c.Close()
 		buffer := make([]byte, 10)
 
