@@ -414,7 +414,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 9 {
+	if operations != 10 {
 		t.Errorf("%d operations are described", operations)
 	}
 }
