@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help run test check format race proof bench bench-size bench-overload bench-abuse fuzz compiler
+.PHONY: help run test check format race proof bench bench-size bench-overload bench-abuse fuzz compiler issuer
 
 GO       ?= go
 PKG      ?= ./...
@@ -27,7 +27,7 @@ help: ## List the tasks
 run: ## Start a demo: a sample API behind the gateway, with tokens and a curl to try
 	$(GO) run ./cmd/perdiem demo
 
-test: compiler ## Run all tests, again under the race detector, and every fuzz target for FUZZTIME (20s); installs what they need
+test: compiler issuer ## Run all tests, again under the race detector, and every fuzz target for FUZZTIME (20s); installs what they need
 	$(GO) test $(PKG)
 	cd bench && $(GO) test ./...
 	$(MAKE) race fuzz
@@ -41,7 +41,7 @@ format: ## Format all code
 	$(LINT) fmt ./...
 	cd bench && $(LINT) fmt --config ../.golangci.yml ./...
 
-race: compiler ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
+race: compiler issuer ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
 	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m $(PKG)
 
 # One processor a target, and as many targets at a time as there are processors.
@@ -69,3 +69,8 @@ bench-abuse: ## Slow headers and bodies, floods of headers and of random tokens,
 # The race detector needs a C compiler.
 compiler:
 	@$(call need,gcc,gcc libc6-dev)
+
+# Tests run against an issuer of tokens that is written in JavaScript.
+issuer:
+	@$(call need,node,nodejs)
+	@$(call need,npm,npm)

@@ -1,5 +1,5 @@
 // Package adminapi is the API with which operators and perdiem's own commands change and read a running node: catalog, tokens,
-// overrides, usage and the operator's key.
+// overrides, usage, the operator's key and backups.
 //
 // Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
 //
@@ -9,6 +9,7 @@ package adminapi
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
@@ -32,8 +34,13 @@ type Options struct {
 	NewToken func() (secret string, hash registry.Hash)
 	// Changed is called after each change to the catalog. When it returns, the change holds on this node.
 	Changed func(context.Context) error
+	// Paths says how paths are read: a catalog that makes no sense then is refused.
+	Paths catalog.PathPolicy
 	// MayApply returns why a catalog file of this content may not be applied, or nil where it may. The error is of package fault.
 	MayApply func(data []byte) error
+	// Backup makes a copy of the node's stores; write, which is called once, writes it out as one archive and
+	// removes the copy.
+	Backup func(context.Context) (write func(io.Writer) error, err error)
 	// Status returns how the node is.
 	Status func() Status
 	// Protection returns how infrastructure protection is.
@@ -64,6 +71,7 @@ func New(o Options) (*API, error) {
 		{"NewToken", o.NewToken == nil},
 		{"Changed", o.Changed == nil},
 		{"MayApply", o.MayApply == nil},
+		{"Backup", o.Backup == nil},
 		{"Status", o.Status == nil},
 		{"Protection", o.Protection == nil},
 		{"Fault", o.Fault == nil},
@@ -85,6 +93,7 @@ func New(o Options) (*API, error) {
 	a.registerOverrides(api)
 	a.registerUsage(api)
 	a.registerKey(api)
+	a.registerBackup(api)
 	return a, nil
 }
 

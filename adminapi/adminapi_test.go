@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/perdiem/perdiem/adminapi"
 	"github.com/perdiem/perdiem/answer"
@@ -35,6 +39,7 @@ type host struct {
 	changes  int   // how often a change was taken up
 	mayApply error // what applying is answered with
 	counts   []usage.Counts
+	backup   func(context.Context) (func(io.Writer) error, error)
 }
 
 func newHost(t *testing.T) *host {
@@ -59,9 +64,10 @@ func newHost(t *testing.T) *host {
 	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, Key: key, NewToken: identity.NewToken,
+		Registry: r, Usage: reader, Key: key, NewToken: identity.NewTokenKey().NewToken,
 		Changed:  func(context.Context) error { h.changes++; return nil },
 		MayApply: func([]byte) error { return h.mayApply },
+		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
 		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
 		Protection: func() adminapi.Protection {
 			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
@@ -214,6 +220,9 @@ func TestBadRequests(t *testing.T) {
 		{"a limit of 1e3", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 1e3}}`},
 		{"a limit of 2^63", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": 9223372036854775808}}`},
 		{"a limit in words", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {"member": "many"}}`},
+		{"a page of none", "GET", "/admin/v1/tokens?application=acme&limit=0", ""},
+		{"a page of 1001", "GET", "/admin/v1/tokens?application=acme&limit=1001", ""},
+		{"a page before the first", "GET", "/admin/v1/tokens?application=acme&after=-1", ""},
 		{"no query", "GET", "/admin/v1/usage", ""},
 		{"usage of a member with a newline", "GET", "/admin/v1/usage?application=acme&member=a%0ab", ""},
 		{"usage of a member that is not UTF-8", "GET", "/admin/v1/usage?application=acme&member=%ff", ""},
@@ -257,6 +266,7 @@ func TestWrongMethod(t *testing.T) {
 	h := newHost(t)
 	for _, c := range []struct{ method, target, allow string }{
 		{"GET", "/admin/v1/catalog", "PUT"},
+		{"GET", "/admin/v1/backup", "POST"},
 		{"POST", "/admin/v1/status", "GET, HEAD"},
 		{"PATCH", "/admin/v1/tokens", "DELETE, GET, HEAD, POST"},
 		{"OPTIONS", "/admin/v1/overrides", "DELETE, PUT"},
@@ -325,6 +335,15 @@ func TestTokens(t *testing.T) {
 		h.want(200, h.ask("GET", target, ""), &list)
 		if list.Tokens[0].Revoked == nil || list.Tokens[1].Revoked != nil {
 			t.Errorf("the first of these is to be revoked: %+v", list.Tokens[:2])
+		}
+		var paged []adminapi.Token
+		for page := (adminapi.TokenPage{Next: -1}); page.Next != 0; paged = append(paged, page.Tokens...) {
+			next := max(0, page.Next)
+			page = adminapi.TokenPage{}
+			h.want(200, h.ask("GET", target+"&limit=4&after="+strconv.FormatInt(next, 10), ""), &page)
+		}
+		if diff := cmp.Diff(list.Tokens, paged); diff != "" {
+			t.Errorf("page by page: -whole +paged\n%s", diff)
 		}
 	}
 }

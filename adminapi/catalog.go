@@ -52,7 +52,7 @@ func (a *API) apply(ctx context.Context, in *applyInput) ([]catalog.Change, erro
 	if in.File == "" {
 		in.File = "catalog.yaml"
 	}
-	c, err := catalog.Parse(in.File, in.RawBody)
+	c, err := catalog.Parse(in.File, in.RawBody, a.Paths)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s", err)
 	}

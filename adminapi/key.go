@@ -51,10 +51,11 @@ type Key struct {
 // registry's hash goes on to hold.
 func OpenKey(ctx context.Context, s Settings, file string) (*Key, error) {
 	k := &Key{settings: s, file: file}
-	kept, known, err := s.Setting(ctx, keySetting)
+	kept, _, err := s.Setting(ctx, keySetting)
 	if err != nil {
 		return nil, err
 	}
+	known := kept != "" // else it was never set, or forgotten
 	key, err := ReadKeyFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && known:
@@ -80,6 +81,10 @@ func OpenKey(ctx context.Context, s Settings, file string) (*Key, error) {
 	}
 	return k, nil
 }
+
+// ForgetKey ends the operator's key in a registry that no node uses: the next [OpenKey] believes the file, or makes a new key. A copy of a
+// registry that is brought back needs it where the key did not come along.
+func ForgetKey(ctx context.Context, s Settings) error { return s.SetSetting(ctx, keySetting, "") }
 
 // Matches reports whether presented is the key. How long it takes tells nothing of the key.
 func (k *Key) Matches(presented string) bool {

@@ -81,6 +81,18 @@ func TestKeyFile(t *testing.T) {
 	if !open().Matches(own) {
 		t.Error("the operator's own key was not kept")
 	}
+
+	// The key is forgotten: a new one is made, and the old one has ended.
+	check(t, adminapi.ForgetKey(t.Context(), settings))
+	if k := open(); !k.Matches(read()) || k.Matches(own) || k.Matches("") {
+		t.Error("after the key was forgotten the new one does not hold, or an old one does")
+	}
+	own = strings.Repeat("o", 40)
+	check(t, adminapi.ForgetKey(t.Context(), settings))
+	check(t, os.WriteFile(file, []byte(own), 0o600))
+	if !open().Matches(own) {
+		t.Error("after the key was forgotten the file is not believed")
+	}
 }
 
 func TestKeyFileThatHoldsNoKey(t *testing.T) {

@@ -15,9 +15,17 @@ type Status struct {
 	Reason         string    `json:"reason,omitempty" doc:"Why not."`
 	Day            string    `json:"day" format:"date" doc:"The day that is running."`
 	ResetsAt       time.Time `json:"resetsAt" doc:"When it ends."`
+	Restored       *Restored `json:"restored,omitempty" doc:"Left out: the stores were never restored from a backup."`
 	CatalogVersion int64     `json:"catalogVersion" doc:"Rises with each change to the catalog."`
 	Endpoints      int       `json:"endpoints" doc:"In the catalog, the catch-all included."`
 	Applications   int       `json:"applications" doc:"In the catalog."`
+}
+
+// Restored says that the node's stores were restored from a backup.
+type Restored struct {
+	Backup     time.Time `json:"backup" doc:"When the backup was made."`
+	At         time.Time `json:"at" doc:"When it was restored."`
+	Incomplete bool      `json:"incomplete" doc:"The running day had begun by then: its counters lack what was granted in between, and as much may be admitted again."`
 }
 
 type statusOutput struct {

@@ -34,6 +34,12 @@ type IssuedToken struct {
 	Secret string `json:"secret" doc:"What requests carry as a bearer token. It is told this once; only its hash is kept."`
 }
 
+// TokenPage is some of an application's tokens.
+type TokenPage struct {
+	Tokens []Token `json:"tokens" nullable:"false" doc:"In the order in which they were issued."`
+	Next   int64   `json:"next,omitempty" doc:"Ask again with this as after: more tokens follow. Left out: these were the last."`
+}
+
 type (
 	issueInput  struct{ Body TokenRequest }
 	issueOutput struct{ Body IssuedToken }
@@ -42,12 +48,10 @@ type (
 	}
 	tokensInput struct {
 		Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
+		After       int64  `query:"after" minimum:"0" doc:"Where to go on: what an earlier answer told as next; left out: at the first."`
+		Limit       int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"How many tokens are told at most."`
 	}
-	tokensOutput struct {
-		Body struct {
-			Tokens []Token `json:"tokens" nullable:"false" doc:"In the order in which they were issued."`
-		}
-	}
+	tokensOutput struct{ Body TokenPage }
 )
 
 func (a *API) registerTokens(api huma.API) {
@@ -67,14 +71,13 @@ func (a *API) registerTokens(api huma.API) {
 		}
 		return nil, nil
 	})
-	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended")
+	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended, a page at a time")
 	huma.Register(api, list, func(ctx context.Context, in *tokensInput) (*tokensOutput, error) {
-		tokens, err := a.Registry.Tokens(ctx, in.Application)
+		tokens, next, err := a.Registry.Tokens(ctx, in.Application, in.After, in.Limit)
 		if err != nil {
 			return nil, a.fail(ctx, list.OperationID, err)
 		}
-		out := &tokensOutput{}
-		out.Body.Tokens = make([]Token, len(tokens))
+		out := &tokensOutput{Body: TokenPage{Tokens: make([]Token, len(tokens)), Next: next}}
 		for i, t := range tokens {
 			out.Body.Tokens[i] = newToken(t)
 		}

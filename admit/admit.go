@@ -12,7 +12,8 @@
 //	Unauthorized  no credential, one that does not hold, or an application that the catalog does not know
 //	Forbidden     the application is suspended, or has no access to the endpoint
 //	Unavailable   the ledger or the registry is down, and the policy is to refuse
-//	Exhausted     too many unknown credentials at once, or infrastructure protection ([Request.Protect])
+//	Exhausted     too many unknown credentials at once, too many applications that nobody knew, or infrastructure
+//	              protection ([Request.Protect])
 package admit
 
 import (
@@ -29,9 +30,9 @@ import (
 	"github.com/perdiem/perdiem/quota"
 )
 
-// Options are what an [Admitter] needs. All are required.
+// Options are what an [Admitter] needs. All are required but Register.
 type Options struct {
-	// Catalog returns the snapshot that holds now. It is asked once a request.
+	// Catalog returns the snapshot that holds now. A request is decided by the one that holds when its caller is known.
 	Catalog func() *catalog.Snapshot
 	// Callers finds out who makes a request.
 	Callers *identity.Chain
@@ -39,6 +40,9 @@ type Options struct {
 	Take func(context.Context, lease.Call) (quota.Decision, error)
 	// Now is the clock by which [Decision.At] is told.
 	Now func() time.Time
+	// Register is told the id of an application that an issuer's valid token names ([identity.Caller.Vouched]) and the catalog does
+	// not know. When it returns nil, a snapshot that has the application holds. Nil: such an application is refused as any other.
+	Register func(ctx context.Context, application string) error
 }
 
 // Admitter decides requests. It is safe for concurrent use.
@@ -47,6 +51,8 @@ type Admitter struct {
 	callers *identity.Chain
 	take    func(context.Context, lease.Call) (quota.Decision, error)
 	now     func() time.Time
+
+	register func(context.Context, string) error // nil: nobody is registered
 }
 
 // New returns an Admitter, or an error that says which option is missing.
@@ -61,7 +67,7 @@ func New(o Options) (*Admitter, error) {
 	case o.Now == nil:
 		return nil, errors.New("admit: no clock")
 	}
-	return &Admitter{catalog: o.Catalog, callers: o.Callers, take: o.Take, now: o.Now}, nil
+	return &Admitter{catalog: o.Catalog, callers: o.Callers, take: o.Take, now: o.Now, register: o.Register}, nil
 }
 
 // Request is what a decision depends on.
@@ -101,14 +107,13 @@ func (a *Admitter) Strip(h http.Header) { a.callers.Strip(h) }
 // Identify returns who makes a request, without a charge: a known application that is not suspended, and the member for whom
 // it acts. The errors are those of [Admitter.Admit].
 func (a *Admitter) Identify(ctx context.Context, r Request) (identity.Caller, error) {
-	caller, _, err := a.identify(ctx, a.catalog(), &r)
+	caller, _, _, err := a.identify(ctx, &r)
 	return caller, err
 }
 
 // Admit decides a request, and charges it when it is admitted. A limit's refusal is no error.
 func (a *Admitter) Admit(ctx context.Context, r Request) (Decision, error) {
-	snapshot := a.catalog()
-	caller, application, err := a.identify(ctx, snapshot, &r)
+	caller, application, snapshot, err := a.identify(ctx, &r)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -143,19 +148,27 @@ func (a *Admitter) Admit(ctx context.Context, r Request) (Decision, error) {
 	return d, nil
 }
 
-// identify finds the caller and its application.
-func (a *Admitter) identify(ctx context.Context, s *catalog.Snapshot, r *Request) (identity.Caller, *catalog.Application, error) {
+// identify finds the caller and its application, in the snapshot by which the request is to be decided.
+func (a *Admitter) identify(ctx context.Context, r *Request) (identity.Caller, *catalog.Application, *catalog.Snapshot, error) {
 	caller, err := a.callers.Identify(ctx, identity.Request{Header: r.Header, Peer: r.Peer})
 	if err != nil {
-		return identity.Caller{}, nil, err
+		return identity.Caller{}, nil, nil, err
 	}
-	application, known := s.Application(caller.Application)
+	snapshot := a.catalog()
+	application, known := snapshot.Application(caller.Application)
+	if !known && caller.Vouched && a.register != nil {
+		if err := a.register(ctx, caller.Application); err != nil {
+			return identity.Caller{}, nil, nil, err
+		}
+		snapshot = a.catalog()
+		application, known = snapshot.Application(caller.Application)
+	}
 	switch {
 	case !known:
-		return identity.Caller{}, nil, fault.New(fault.Unauthorized, "There is no application %s.", caller.Application)
+		return identity.Caller{}, nil, nil, fault.New(fault.Unauthorized, "There is no application %s.", caller.Application)
 	case application.Suspended:
-		return identity.Caller{}, nil, fault.New(fault.Forbidden, "Application %s is suspended.", caller.Application)
+		return identity.Caller{}, nil, nil, fault.New(fault.Forbidden, "Application %s is suspended.", caller.Application)
 	default:
-		return caller, application, nil
+		return caller, application, snapshot, nil
 	}
 }

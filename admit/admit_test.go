@@ -80,7 +80,7 @@ func start(t testing.TB, yaml string, sources ...identity.Source) *system {
 
 func (s *system) apply(t testing.TB, yaml string) {
 	t.Helper()
-	c, err := catalog.Parse("catalog.yaml", []byte(yaml))
+	c, err := catalog.Parse("catalog.yaml", []byte(yaml), catalog.PathPolicy{})
 	must(t, err)
 	snapshot, err := catalog.NewSnapshot(c, catalog.Options{})
 	must(t, err)
@@ -353,11 +353,12 @@ func BenchmarkAdmit(b *testing.B) {
 		yaml += fmt.Sprintf("  - {id: e%d, match: \"GET /rest/things%d/{id}\"}\n", i, i)
 	}
 	yaml += "catch_all: {}\napplications: [{id: acme}]\n"
-	c, err := catalog.Parse("catalog.yaml", []byte(yaml))
+	c, err := catalog.Parse("catalog.yaml", []byte(yaml), catalog.PathPolicy{})
 	must(b, err)
 	_, err = store.Apply(b.Context(), c, registry.ApplyOptions{Source: "catalog.yaml", Actor: "bench"})
 	must(b, err)
-	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: store})
+	key := identity.NewTokenKey()
+	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: store, Key: key})
 	must(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	running := make(chan struct{})
@@ -375,7 +376,7 @@ func BenchmarkAdmit(b *testing.B) {
 	s := start(b, yaml, tokens)
 	requests := make([]admit.Request, members)
 	for i := range requests {
-		secret, hash := identity.NewToken()
+		secret, hash := key.NewToken()
 		_, err := store.IssueToken(ctx, registry.NewToken{Hash: hash, Application: "acme", Member: fmt.Sprintf("m-%d", i), Expires: time.Now().Add(time.Hour)})
 		must(b, err)
 		requests[i] = s.request(b, "GET", fmt.Sprintf("/rest/things%d/1", i%100), "", "", "Authorization", "Bearer "+secret, "Accept", "*/*", "User-Agent", "bench")
@@ -393,4 +394,59 @@ func BenchmarkAdmit(b *testing.B) {
 			}
 		}
 	})
+}
+
+// voucher is a source that vouches for the application that a header names.
+type voucher struct{}
+
+func (voucher) Identify(_ context.Context, r identity.Request) (identity.Caller, bool, error) {
+	id := r.Header.Get("X-Vouched")
+	return identity.Caller{Application: id, Vouched: true}, id != "", nil
+}
+
+func (voucher) Strip(http.Header) {}
+
+// TestRegister has an application that is first met decided by the very call that met it, and others than vouched ones refused.
+func TestRegister(t *testing.T) {
+	s := start(t, sample, voucher{})
+	ask := func(header, id string) (admit.Decision, error) {
+		return s.Admit(t.Context(), s.request(t, "POST", "/rest/posts", "", "", header, id))
+	}
+	if _, err := ask("X-Vouched", "new"); fault.KindOf(err) != fault.Unauthorized {
+		t.Errorf("where nobody is registered: %v", err)
+	}
+	var registered []string
+	var fail error
+	a, err := admit.New(admit.Options{
+		Catalog: s.snapshot.Load, Take: s.book.Take, Now: time.Now,
+		Callers: identity.New(voucher{}),
+		Register: func(_ context.Context, id string) error {
+			registered = append(registered, id)
+			if fail == nil {
+				s.apply(t, sample+"  - {id: "+id+", tier: large}\n")
+			}
+			return fail
+		},
+	})
+	must(t, err)
+	s.Admitter = a
+	for used := 1; used <= 2; used++ {
+		d, err := ask("X-Vouched", "new")
+		if err != nil || !d.Admitted() || d.Application.Limit != 50 || d.Application.Used != int64(used) {
+			t.Errorf("call %d: %+v, %v", used, d, err)
+		}
+	}
+	if _, err := ask("X-Vouched", "gone"); fault.KindOf(err) != fault.Forbidden {
+		t.Errorf("one that is suspended: %v", err)
+	}
+	if _, err := ask("X-App-Id", "other"); fault.KindOf(err) != fault.Unauthorized {
+		t.Errorf("one that nobody vouches for: %v", err)
+	}
+	fail = fault.New(fault.Exhausted, "too many")
+	if _, err := ask("X-Vouched", "newer"); fault.KindOf(err) != fault.Exhausted {
+		t.Errorf("one too many: %v", err)
+	}
+	if fmt.Sprint(registered) != "[new newer]" {
+		t.Errorf("registered %v", registered)
+	}
 }

@@ -2,9 +2,10 @@
 // finds everything that is wrong with them, tells two of them apart, and answers for a request which endpoint it meets
 // and which limits hold.
 //
-//	c, err := catalog.Parse("catalog.yaml", data)      // every problem at once, each with file:line:column
+//	var paths catalog.PathPolicy                       // how paths are read
+//	c, err := catalog.Parse("catalog.yaml", data, paths) // every problem at once, each with file:line:column
 //	changes := catalog.Diff(running, c)                // "~ endpoint posts.create member 150 -> 200"
-//	s, err := catalog.NewSnapshot(c, catalog.Options{})
+//	s, err := catalog.NewSnapshot(c, catalog.Options{Paths: paths})
 //
 //	path, err := s.NormalizePath(r.URL.EscapedPath())
 //	endpoint, err := s.Match(path, r.Method, r.Header, r.URL.RawQuery)
@@ -21,7 +22,8 @@
 //     in common without either being more specific are a problem. GET matches HEAD too.
 //   - A trailing slash is ignored: /rest/posts and /rest/posts/ meet the same endpoint, and /rest/posts/{$} is the same
 //     pattern as /rest/posts. A pattern that goes on to any depth (/rest/posts/ and /rest/posts/{rest...}) matches
-//     /rest/posts as well, but behind any pattern that matches that path in full, as ServeMux has it.
+//     /rest/posts as well, but behind any pattern that matches that path in full, as ServeMux has it. A [PathPolicy] that is
+//     strict about trailing slashes matches as ServeMux does.
 //   - Among endpoints with the same pattern, [Conditions] that contain another's are more specific, and any are more
 //     specific than none. Two that one request could meet, neither containing the other, are a problem, unless a third
 //     endpoint has exactly the conditions of both.

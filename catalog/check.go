@@ -21,8 +21,8 @@ const (
 	MaxCondition = 1024
 )
 
-// check reports everything that is wrong with c.
-func (c *Catalog) check(report reporter) {
+// check reports everything that is wrong with c where paths are read by a policy.
+func (c *Catalog) check(policy PathPolicy, report reporter) {
 	counted := func(noun string, n, most int) {
 		if n > most {
 			report(spot{section: whole}.at(noun), "%d are too many; at most %d are allowed", n, most)
@@ -53,7 +53,7 @@ func (c *Catalog) check(report reporter) {
 		e.check(at, report)
 		e.When.check(at, report)
 	}
-	checkPatterns(c.Endpoints, report)
+	checkPatterns(c.Endpoints, policy, report)
 
 	for i := range c.Tiers {
 		t, at := &c.Tiers[i], spot{section: tiers, index: i}
@@ -197,14 +197,14 @@ type candidate struct {
 	terms    terms
 }
 
-// checkPatterns reports patterns that cannot be, and endpoints that could tie.
-func checkPatterns(all []Endpoint, report reporter) {
+// checkPatterns reports patterns that cannot be under a policy, and endpoints that could tie.
+func checkPatterns(all []Endpoint, policy PathPolicy, report reporter) {
 	var root node
 	var routes []*route // in the order of the catalog
 	candidates := map[*route][]candidate{}
 	for i := range all {
 		e, at := &all[i], spot{section: endpoints, index: i}
-		p, err := parsePattern(e.Method, e.Path)
+		p, err := parsePattern(e.Method, e.Path, policy)
 		if err != nil {
 			report(at.at("match"), "%s", err)
 			continue

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // Present as the value of a condition means any value: the name must be there.
@@ -125,12 +124,4 @@ func (ts terms) key() string {
 }
 
 // fold returns the same string for all that [strings.EqualFold] holds equal.
-func fold(s string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return least
-	}, s)
-}
+func fold(s string) string { return strings.Map(foldRune, s) }

@@ -74,6 +74,20 @@ func sameVariable(a, b string) bool {
 	return true
 }
 
+// checkQuery returns why a raw query could be read in two ways, or nil. A line of HTTP/1.1 ends at a space (RFC 9112, section 3), and a URL's
+// query at the # of its fragment (RFC 3986, 3.4): what stands behind either is seen by some readers and not by others.
+func checkQuery(query string) error {
+	for i := range len(query) {
+		switch c := query[i]; {
+		case c == '#':
+			return fault.New(fault.Invalid, "The query has a raw number sign, which could mean two things; write it as %%23.")
+		case c <= ' ' || c == 0x7F:
+			return fault.New(fault.Invalid, "The query has a space or a control character, which could mean two things; write it as an escape.")
+		}
+	}
+	return nil
+}
+
 // readQuery notes in all what the raw query brings under the tested names.
 func readQuery(query string, names []tested, all []given) error {
 	asked := false

@@ -15,12 +15,15 @@ import (
 // that is given more than once with different values, or in a spelling that some servers take for it (X_RestLi_Method, q=a;b),
 // and the method CONNECT.
 func (s *Snapshot) Match(p Path, method string, h http.Header, query string) (*Endpoint, error) {
-	q := question{method: strings.ToUpper(method), header: h, query: query}
+	q := question{method: strings.ToUpper(method), header: h, query: query, strict: s.paths.StrictSlash}
 	if q.method == http.MethodConnect {
 		return nil, fault.New(fault.Invalid, "The method CONNECT is not supported.")
 	}
+	if err := checkQuery(query); err != nil {
+		return nil, err
+	}
 	path := p.Match
-	if path == "/" {
+	if path == "/" && !q.strict {
 		path = ""
 	}
 	e, err := s.root.exactly(path, &q)
@@ -38,4 +41,5 @@ type question struct {
 	method string
 	header http.Header
 	query  string
+	strict bool // a trailing slash counts
 }

@@ -10,14 +10,15 @@ import (
 
 var limitRange = fmt.Sprintf("a whole number from 0 to %d, or unlimited", quota.MaxLimit)
 
-// Parse reads a catalog from YAML. The error is a [yamldoc.Problems] with everything that is wrong, each with its place in the
-// file, whose name is used in messages only. A catalog that Parse returns is in canonical form and passes [Catalog.Validate].
-func Parse(file string, data []byte) (*Catalog, error) {
+// Parse reads a catalog from YAML, for a node that reads paths by a policy. The error is a [yamldoc.Problems] with everything that is
+// wrong, each with its place in the file, whose name is used in messages only. A catalog that Parse returns is in canonical form and passes
+// [Catalog.Validate].
+func Parse(file string, data []byte, policy PathPolicy) (*Catalog, error) {
 	doc := yamldoc.Parse(file, data)
 	r := reader{root: doc.Root(), nodes: map[section][]yamldoc.Node{}}
 	c := r.catalog()
 	if !r.root.Silent() {
-		c.check(r.report)
+		c.check(policy, r.report)
 	}
 	if err := doc.Err(); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ applications:
 `
 
 func TestParse(t *testing.T) {
-	got, err := catalog.Parse("catalog.yaml", []byte(example))
+	got, err := catalog.Parse("catalog.yaml", []byte(example), catalog.PathPolicy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ applications: [{id: a, tier: t, suspended: true, shadow: true, overrides: {}}, {
 
 func parse(t testing.TB, yaml string) *catalog.Catalog {
 	t.Helper()
-	c, err := catalog.Parse("catalog.yaml", []byte(yaml))
+	c, err := catalog.Parse("catalog.yaml", []byte(yaml), catalog.PathPolicy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestParseProblems(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c, err := catalog.Parse("dir/c.yaml", []byte(test.yaml))
+			c, err := catalog.Parse("dir/c.yaml", []byte(test.yaml), catalog.PathPolicy{})
 			want := "dir/c.yaml:" + strings.ReplaceAll(test.want, "\n", "\ndir/c.yaml:")
 			if got := fmt.Sprint(err); got != want || c != nil {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -329,7 +329,7 @@ applications:
 		"c:18:15: there is no endpoint \"zz\"",
 		"c:18:28: member: " + limitRange + "yes",
 	}
-	_, err := catalog.Parse("c", []byte(yaml))
+	_, err := catalog.Parse("c", []byte(yaml), catalog.PathPolicy{})
 	if diff := cmp.Diff(want, strings.Split(fmt.Sprint(err), "\n")); diff != "" {
 		t.Error(diff)
 	}

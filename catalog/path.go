@@ -1,38 +1,47 @@
 package catalog
 
 import (
+	"bytes"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/perdiem/perdiem/fault"
 )
 
-// PathPolicy says how paths are read. So far there is one policy, the zero value: a trailing slash is ignored in matching,
-// ;parameters are dropped, case counts, and an encoded slash is refused.
-type PathPolicy struct{}
-
 // Path is a request's path in its one spelling.
 type Path struct {
-	// Match is what patterns are compared with: decoded, without a trailing slash except for the root. Since no encoded slash
-	// is let in, each slash parts two segments.
+	// Match is what patterns are compared with: decoded, folded where the policy ignores case, and without a trailing slash, except for
+	// the root and where the policy is strict about it. Each slash parts two segments. A slash that belongs to its segment, since it
+	// came encoded, is a NUL here; there is no other, for an encoded NUL is never let in.
 	Match string
-	// Forward is what is sent upstream: escaped, with the trailing slash it came with. Normalising it gives the same Path.
+	// Forward is what is sent upstream: escaped, in the case and with the trailing slash it came with. Normalising it under the same
+	// policy gives the same Path.
 	Forward string
 }
 
 // NormalizePath brings a path, as it stands in the request line without the query, into its one spelling: it merges doubled
-// slashes, resolves dot segments, drops ;parameters, decodes percent-encoded unreserved characters (RFC 3986, 2.3), and
-// writes the other escapes in upper case. Characters that a path cannot hold are escaped. A path that is so already is returned
-// without an allocation.
+// slashes, resolves dot segments, drops ;parameters unless the policy keeps them, decodes percent-encoded unreserved characters
+// (RFC 3986, 2.3), and writes the other escapes in upper case. Characters that a path cannot hold are escaped. A path that is so
+// already is returned without an allocation, unless the policy ignores case and the path is not in lower case.
 //
-// The error, of kind [fault.Invalid], says what could mean two things: an encoded slash, a backslash or NUL, encoded or
-// not, an overlong UTF-8 sequence, an escape that is none, a raw ? or #, and what does not begin with a slash.
-func NormalizePath(escaped string, _ PathPolicy) (Path, error) {
+// The error, of kind [fault.Invalid], says what could mean two things: an encoded slash (where the policy lets one pass, a dot
+// segment beside it), a backslash or NUL, encoded or not, an overlong UTF-8 sequence, an escape that is none, a raw ? or #,
+// parameters of nothing or of a dot segment that the policy keeps, and what does not begin with a slash.
+func NormalizePath(escaped string, policy PathPolicy) (Path, error) {
 	if escaped == "" || escaped[0] != '/' {
 		return Path{}, fault.New(fault.Invalid, "The path must begin with a slash.")
 	}
 	if isNormal(escaped) {
-		return Path{Match: withoutTrailingSlash(escaped), Forward: escaped}, nil
+		match := escaped
+		if !policy.StrictSlash {
+			match = withoutTrailingSlash(match)
+		}
+		if policy.IgnoreCase {
+			match = foldPath(match)
+		}
+		return Path{Match: match, Forward: escaped}, nil
 	}
 	var match, forward [256]byte // on the stack; a longer path moves
 	p := spelling{match: match[:0], forward: forward[:0]}
@@ -42,14 +51,25 @@ func NormalizePath(escaped string, _ PathPolicy) (Path, error) {
 		if i := strings.IndexByte(segment, '/'); i >= 0 {
 			segment, rest = segment[:i], segment[i:]
 		}
-		segment, _, _ = strings.Cut(segment, ";")
+		if name, _, has := strings.Cut(segment, ";"); has {
+			switch policy.Parameters {
+			case DropParameters:
+				segment = name
+			case RejectParameters:
+				return Path{}, fault.New(fault.Invalid, "The path has parameters, which are not taken here; write a semicolon as %%3B.")
+			case KeepParameters: // add looks at them
+			}
+		}
 		var err error
-		if p, err = p.add(segment); err != nil {
+		if p, err = p.add(segment, policy); err != nil {
 			return Path{}, err
 		}
 	}
 	if p.slash || len(p.forward) == 0 {
 		p.forward = append(p.forward, '/')
+		if policy.StrictSlash {
+			p.match = append(p.match, '/')
+		}
 	}
 	if len(p.match) == 0 {
 		p.match = append(p.match, '/')
@@ -57,7 +77,11 @@ func NormalizePath(escaped string, _ PathPolicy) (Path, error) {
 	if overlong(p.match) {
 		return Path{}, fault.New(fault.Invalid, "The path has an overlong UTF-8 sequence.")
 	}
-	return p.path(escaped), nil
+	path := p.path(escaped)
+	if policy.IgnoreCase {
+		path.Match = foldPath(path.Match)
+	}
+	return path, nil
 }
 
 // spelling is a path being written twice, segment by segment. It is handed on by value, which keeps its bytes on the stack.
@@ -72,14 +96,14 @@ func (p spelling) path(escaped string) Path {
 	if string(p.forward) != escaped {
 		forward = string(p.forward)
 	}
-	if match := withoutTrailingSlash(forward); match == string(p.match) {
-		return Path{Match: match, Forward: forward}
+	if n := len(p.match); n <= len(forward) && forward[:n] == string(p.match) {
+		return Path{Match: forward[:n], Forward: forward}
 	}
 	return Path{Match: string(p.match), Forward: forward}
 }
 
 // add returns the spelling with a segment more, or with what a dot segment asks for.
-func (p spelling) add(segment string) (spelling, error) {
+func (p spelling) add(segment string, policy PathPolicy) (spelling, error) {
 	match, forward := len(p.match), len(p.forward)
 	p.match, p.forward = append(p.match, '/'), append(p.forward, '/')
 	for i := 0; i < len(segment); i++ {
@@ -93,6 +117,14 @@ func (p spelling) add(segment string) (spelling, error) {
 			i += 2
 		}
 		switch {
+		case c == '/' && policy.PassEncodedSlash:
+			p.match, p.forward = append(p.match, 0), append(p.forward, "%2F"...)
+			continue
+		case c == ';' && !escape: // the policy keeps it
+			if piece := lastPiece(p.match[match+1:]); isDots(piece) || len(p.match) == match+1 {
+				return p, fault.New(fault.Invalid, "The path has parameters of an empty or a dot segment, which could mean two things.")
+			}
+			p.forward = append(p.forward, c)
 		case c == '/', c == '\\', c == 0, !escape && (c == '?' || c == '#'):
 			return p, fault.New(fault.Invalid, "The path has %s, which could mean two things.", suspects[c])
 		case class[c] == unreserved, class[c] == reserved && !escape:
@@ -102,7 +134,11 @@ func (p spelling) add(segment string) (spelling, error) {
 		}
 		p.match = append(p.match, c)
 	}
-	switch string(p.match[match+1:]) {
+	written := p.match[match+1:]
+	if policy.PassEncodedSlash && hasDots(written) {
+		return p, fault.New(fault.Invalid, "The path has a dot segment beside an encoded slash, which could mean two things.")
+	}
+	switch string(written) {
 	case "..": // takes the segment before with it
 		match, forward = max(0, lastSlash(p.match[:match])), max(0, lastSlash(p.forward[:forward]))
 		fallthrough
@@ -122,7 +158,7 @@ func isNormal(p string) bool {
 		switch c := p[i]; {
 		case c == '/':
 			next := p[i+1:]
-			if next != "" && (next[0] == '/' || next[0] == '.' && isDots(next)) {
+			if next != "" && (next[0] == '/' || next[0] == '.' && beginsWithDots(next)) {
 				return false
 			}
 		case class[c] == other:
@@ -132,11 +168,32 @@ func isNormal(p string) bool {
 	return true
 }
 
-// isDots reports whether s begins with a segment that is . or ..
-func isDots(s string) bool {
+// beginsWithDots reports whether s begins with a segment that is . or ..
+func beginsWithDots(s string) bool {
 	s, _, _ = strings.Cut(s, "/")
 	return s == "." || s == ".."
 }
+
+// hasDots reports whether a segment with encoded slashes, which are NULs in it, would have a dot segment were they decoded.
+func hasDots(segment []byte) bool {
+	for {
+		i := bytes.IndexByte(segment, 0)
+		if i < 0 {
+			return false // what follows the last was looked at, and a segment without any is not for this to judge
+		}
+		rest := segment[i+1:]
+		next, _, _ := bytes.Cut(rest, []byte{0})
+		if isDots(segment[:i]) || isDots(next) {
+			return true
+		}
+		segment = rest
+	}
+}
+
+// lastPiece returns what follows the last encoded slash of a segment, in which it is a NUL.
+func lastPiece(segment []byte) []byte { return segment[bytes.LastIndexByte(segment, 0)+1:] }
+
+func isDots(b []byte) bool { return string(b) == "." || string(b) == ".." }
 
 func withoutTrailingSlash(p string) string {
 	if len(p) > 1 && p[len(p)-1] == '/' {
@@ -162,9 +219,53 @@ func overlong(b []byte) bool {
 			if c >= 0x80 && c < 0x90 {
 				return true
 			}
+		case 0xF8: // forms of five and six bytes, which UTF-8 had once
+			if c >= 0x80 && c < 0x88 {
+				return true
+			}
+		case 0xFC:
+			if c >= 0x80 && c < 0x84 {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// foldPath returns the same string for all paths that differ in case alone, to a reader that knows the letters of Unicode: the kelvin
+// sign is a k. What is no UTF-8 stays as it is. A path in lower case is returned without an allocation.
+func foldPath(path string) string {
+	lower := func(c byte) bool { return c < utf8.RuneSelf && (c < 'A' || c > 'Z') }
+	i := 0
+	for i < len(path) && lower(path[i]) {
+		i++
+	}
+	if i == len(path) {
+		return path
+	}
+	b := append(make([]byte, 0, len(path)), path[:i]...)
+	for i < len(path) {
+		r, size := utf8.DecodeRuneInString(path[i:])
+		if r == utf8.RuneError && size == 1 {
+			b = append(b, path[i])
+		} else {
+			b = utf8.AppendRune(b, foldRune(r))
+		}
+		i += size
+	}
+	return string(b)
+}
+
+// foldRune returns the least of the letters that differ from r in case alone, and the small one where that is of ASCII.
+func foldRune(r rune) rune {
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	if 'A' <= least && least <= 'Z' {
+		least += 'a' - 'A'
+	}
+	return least
 }
 
 func lastSlash(b []byte) int {

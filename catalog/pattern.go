@@ -17,17 +17,18 @@ const usagePath = "/perdiem/usage"
 // MaxPattern is the length of the longest pattern, in bytes.
 const MaxPattern = 4096
 
-// pattern is a method and a path of [http.ServeMux]'s kind, read. A trailing slash being ignored, "/a/{$}" is "/a".
+// pattern is a method and a path of [http.ServeMux]'s kind, read under a policy. Where that ignores a trailing slash, "/a/{$}" is "/a".
 type pattern struct {
 	method   string   // "" for any
-	segments []string // decoded; "" is a wildcard, for any one segment
+	segments []string // as in [Path].Match; "" is a wildcard, for any one segment
 	subtree  bool     // goes on to any depth: the path ends with a slash or with {name...}
-	slash    bool     // written with {$}: to ServeMux, but not here, another path than without
+	slash    bool     // written with {$}: to ServeMux, and to a policy that is strict, another path than without
+	strict   bool     // the policy is strict about trailing slashes
 }
 
-// parsePattern reads a pattern. The error says what is wrong, without repeating the pattern.
-func parsePattern(method, path string) (pattern, error) {
-	p := pattern{method: method}
+// parsePattern reads a pattern for requests whose paths are read by a policy. The error says what is wrong, without repeating the pattern.
+func parsePattern(method, path string, policy PathPolicy) (pattern, error) {
+	p := pattern{method: method, strict: policy.StrictSlash}
 	switch {
 	case path == "":
 		return p, fmt.Errorf("write a method and a path, such as GET /rest/posts, or a path alone")
@@ -45,7 +46,7 @@ func parsePattern(method, path string) (pattern, error) {
 		return p, fmt.Errorf("the path has a space or a control character; write it as an escape, such as %%20")
 	case strings.Contains(path, "?"):
 		return p, fmt.Errorf("a pattern has no query; name its parameters under when")
-	case strings.Contains(path, ";"):
+	case strings.Contains(path, ";") && policy.Parameters == DropParameters:
 		return p, fmt.Errorf("parameters are dropped from paths before they are matched; leave them out")
 	}
 	if err := refusedByServeMux(method, path); err != nil {
@@ -71,9 +72,12 @@ func parsePattern(method, path string) (pattern, error) {
 			filled.WriteString("/x")
 			want.WriteString("/x")
 		default:
-			literal, err := url.PathUnescape(raw)
+			literal, err := decodeLiteral(raw)
 			if err != nil {
 				return p, fmt.Errorf("a percent sign must be followed by two hexadecimal digits")
+			}
+			if policy.IgnoreCase {
+				literal = foldPath(literal)
 			}
 			p.segments = append(p.segments, literal)
 			filled.WriteString("/" + raw)
@@ -83,17 +87,27 @@ func parsePattern(method, path string) (pattern, error) {
 	if filled.Len() == 0 {
 		return p, nil
 	}
-	normal, err := NormalizePath(filled.String(), PathPolicy{})
+	normal, err := NormalizePath(filled.String(), policy)
 	if err != nil {
 		return p, fmt.Errorf("no request can have this path: %s", strings.TrimSuffix(err.Error(), "."))
 	}
 	if normal.Match != want.String() {
 		return p, fmt.Errorf("no request can have this path: paths are normalised before they are matched, and this one becomes %s", normal.Forward)
 	}
-	if !p.subtree && normal.Match == usagePath {
+	if !p.subtree && normal.Match == usagePath && (!p.slash || !p.strict) {
 		return p, fmt.Errorf("no request can meet this: perdiem answers %s itself; leave the endpoint out", usagePath)
 	}
 	return p, nil
+}
+
+// decodeLiteral decodes a segment to what it is in [Path].Match, where an encoded slash is a NUL. What NormalizePath refuses, an encoded NUL
+// among it, is left to NormalizePath.
+func decodeLiteral(raw string) (string, error) {
+	literal, err := url.PathUnescape(raw)
+	if err != nil || !strings.Contains(literal, "/") {
+		return literal, err
+	}
+	return strings.ReplaceAll(literal, "/", "\x00"), nil // raw had no slash of its own
 }
 
 // refusedByServeMux returns why ServeMux refuses a pattern by itself, or nil. ServeMux panics at what it refuses; that is
@@ -153,6 +167,7 @@ func compareMethods(p, q string) relation {
 func (p pattern) comparePaths(q pattern) (r relation, common string) {
 	var b strings.Builder
 	shared := min(len(p.segments), len(q.segments))
+	both := p.subtree && q.subtree || p.slash || q.slash // then the path that both match ends with a slash, where that counts
 	for i := range shared {
 		one, other := p.segments[i], q.segments[i]
 		switch {
@@ -164,11 +179,11 @@ func (p pattern) comparePaths(q pattern) (r relation, common string) {
 		default:
 			return relation{disjoint: true}, ""
 		}
-		b.WriteString("/" + cmp.Or(one, other, "x"))
+		b.WriteString("/" + written(cmp.Or(one, other, "x")))
 	}
 	pRest, qRest := p.segments[shared:], q.segments[shared:]
 	switch {
-	case len(pRest) == len(qRest) && p.subtree == q.subtree:
+	case len(pRest) == len(qRest) && p.subtree == q.subtree && (!p.strict || p.slash == q.slash):
 	case p.subtree && len(pRest) == 0 && (len(qRest) > 0 || q.slash):
 		r.wider = true
 	case q.subtree && len(qRest) == 0 && (len(pRest) > 0 || p.slash):
@@ -177,7 +192,13 @@ func (p pattern) comparePaths(q pattern) (r relation, common string) {
 		return relation{disjoint: true}, ""
 	}
 	for _, s := range slices.Concat(pRest, qRest) {
-		b.WriteString("/" + cmp.Or(s, "x"))
+		b.WriteString("/" + written(cmp.Or(s, "x")))
+	}
+	if p.strict && both {
+		b.WriteByte('/')
 	}
 	return r, b.String()
 }
+
+// written returns a segment of a pattern for somebody to read.
+func written(segment string) string { return strings.ReplaceAll(segment, "\x00", "%2F") }

@@ -43,11 +43,11 @@ func (s spot) key() spot {
 // reporter takes what is wrong, and where.
 type reporter func(at spot, format string, args ...any)
 
-// Validate returns everything that is wrong with c, one problem a line, as an error of kind [fault.Invalid]; nil where
-// c makes sense. It is for catalogs that do not come from a file: [Parse] has applied the same rules.
-func (c *Catalog) Validate() error {
+// Validate returns everything that is wrong with c where paths are read by a policy, one problem a line, as an error of kind
+// [fault.Invalid]; nil where c makes sense. It is for catalogs that do not come from a file: [Parse] has applied the same rules.
+func (c *Catalog) Validate(policy PathPolicy) error {
 	var problems []string
-	c.check(func(at spot, format string, args ...any) {
+	c.check(policy, func(at spot, format string, args ...any) {
 		problems = append(problems, c.describe(at)+fmt.Sprintf(format, args...))
 	})
 	if len(problems) == 0 {

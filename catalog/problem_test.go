@@ -60,14 +60,14 @@ func TestValidate(t *testing.T) {
 		"application p: overrides: *: application: " + limitRange + "1000000000000000",
 		"application p: id: another application is called p as well; ids must differ",
 	}
-	err := c.Validate()
+	err := c.Validate(catalog.PathPolicy{})
 	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("the error is a %T", err)
 	}
 	if diff := cmp.Diff(want, strings.Split(fault.Message(err), "\n")); diff != "" {
 		t.Error(diff)
 	}
-	if err := parse(t, example).Validate(); err != nil {
+	if err := parse(t, example).Validate(catalog.PathPolicy{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -82,7 +82,7 @@ func TestCatchAllMustBeOne(t *testing.T) {
 	} {
 		c := parse(t, example)
 		change(&c.CatchAll)
-		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "catch_all is missing") {
+		if err := c.Validate(catalog.PathPolicy{}); err == nil || !strings.HasPrefix(err.Error(), "catch_all is missing") {
 			t.Errorf("%+v: %v", c.CatchAll, err)
 		}
 	}
@@ -102,13 +102,13 @@ func TestCounts(t *testing.T) {
 	want := "endpoints: 10001 are too many; at most 10000 are allowed\n" +
 		"tiers: 10001 are too many; at most 10000 are allowed\n" +
 		"applications: 100001 are too many; at most 100000 are allowed"
-	if got := fmt.Sprint(c.Validate()); got != want {
+	if got := fmt.Sprint(c.Validate(catalog.PathPolicy{})); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	c.Endpoints = slices.Delete(c.Endpoints, 0, 1)
 	c.Tiers = slices.Delete(c.Tiers, 0, 1)
 	c.Applications = slices.Delete(c.Applications, 0, 1)
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(catalog.PathPolicy{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,9 +27,9 @@ type Snapshot struct {
 	appByID      map[string]*Application
 }
 
-// NewSnapshot indexes a copy of c. It returns what [Catalog.Validate] returns where c makes no sense.
+// NewSnapshot indexes a copy of c. It returns what [Catalog.Validate] returns where c makes no sense, or none under the policy.
 func NewSnapshot(c *Catalog, o Options) (*Snapshot, error) {
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(o.Paths); err != nil {
 		return nil, err
 	}
 	c = c.Clone()
@@ -46,7 +46,7 @@ func NewSnapshot(c *Catalog, o Options) (*Snapshot, error) {
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
 		s.endpoints = append(s.endpoints, e)
-		p, err := parsePattern(e.Method, e.Path)
+		p, err := parsePattern(e.Method, e.Path, o.Paths)
 		if err != nil {
 			return nil, err // Validate has seen to it that this cannot be
 		}

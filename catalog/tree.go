@@ -14,13 +14,17 @@ type node struct {
 	literal map[string]*node
 	any     *node
 	exact   []*route // of the patterns that end here
+	slashed []*route // of those that end here with a slash, where that is another path than without
 	subtree []*route // of the patterns that go on to any depth from here
 }
 
 // exactly looks through the patterns that match rest, "" or a slash with what follows, segment by segment.
 func (n *node) exactly(rest string, q *question) (*Endpoint, error) {
-	if rest == "" {
+	switch rest {
+	case "":
 		return choose(n.exact, q)
+	case "/": // which comes only where a trailing slash counts
+		return choose(n.slashed, q)
 	}
 	segment, rest := firstSegment(rest)
 	if next := n.literal[segment]; next != nil {
@@ -36,7 +40,10 @@ func (n *node) exactly(rest string, q *question) (*Endpoint, error) {
 
 // under looks through the patterns that go on to any depth, the longest first.
 func (n *node) under(rest string, q *question) (*Endpoint, error) {
-	if rest != "" {
+	if rest == "" && q.strict {
+		return nil, nil
+	}
+	if rest != "" && rest != "/" {
 		segment, rest := firstSegment(rest)
 		if next := n.literal[segment]; next != nil {
 			if e, err := next.under(rest, q); e != nil || err != nil {
@@ -89,8 +96,11 @@ func (n *node) add(e *Endpoint, p pattern) *route {
 		n = n.next(segment)
 	}
 	routes := &n.exact
-	if p.subtree {
+	switch {
+	case p.subtree:
 		routes = &n.subtree
+	case p.slash && p.strict:
+		routes = &n.slashed
 	}
 	i := slices.IndexFunc(*routes, func(r *route) bool { return r.pattern.method == p.method })
 	if i < 0 {
@@ -112,6 +122,9 @@ func (n *node) near(p pattern, segments []string, f func(*route)) {
 	}
 	if len(segments) == 0 {
 		for _, r := range n.exact {
+			f(r)
+		}
+		for _, r := range n.slashed {
 			f(r)
 		}
 	}

@@ -44,14 +44,14 @@ func BenchmarkGateway(b *testing.B) {
 		catalogue += fmt.Sprintf("  - {id: ep%d, match: GET /v1/ep%d, application: 999999999999, member: 999999999}\n", i, i)
 	}
 	catalogue += "catch_all: {}\napplications: [{id: acme}]\n"
-	issued := issuedTokens{}
+	issued, key := issuedTokens{}, identity.NewTokenKey()
 	requests := make([][]byte, members)
 	for i := range requests {
-		secret, hash := identity.NewToken()
+		secret, hash := key.NewToken()
 		issued[hash] = registry.Token{ID: registry.NewTokenID(), Application: "acme", Member: fmt.Sprintf("m-%d", i), Expires: time.Now().Add(time.Hour)}
 		requests[i] = fmt.Appendf(nil, "GET /v1/ep%d HTTP/1.1\r\nHost: api.local\r\nAuthorization: Bearer %s\r\n\r\n", i%10, secret)
 	}
-	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: issued})
+	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: issued, Key: key})
 	must(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

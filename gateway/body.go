@@ -12,36 +12,60 @@ import (
 )
 
 // body is a request's body on its way from the client to the upstream. It tells whose fault it is when it does not arrive: the
-// client's, when it cannot be read, or the upstream's, when it is not taken in time. The time runs only while it is the
-// upstream's turn, to take what was read or to answer: a slow client costs it nothing. [http.Transport] has such a limit
-// too, but its time begins when the whole body is written.
+// client's, when it cannot be read or comes too slowly, or the upstream's, when it is not taken in time. The upstream's time runs only
+// while it is its turn, to take what was read or to answer: a slow client costs it nothing, nor the other way round. [http.Transport]
+// has such a limit too, but its time begins when the whole body is written.
+//
+// A client may fall behind its rate by so much time and no more, so that a body of many short pauses passes, and one byte a second does
+// not hold the upstream for as long as it likes. When the upstream has begun to answer, both may take their time: they are in conversation.
 type body struct {
-	client  *http.Request // the server's: its body is read, and gets the trailers
-	trailer http.Header   // the upstream's: filled, where announced, before the body's end is told
-	timeout time.Duration
+	client  *http.Request      // the server's: its body is read, and gets the trailers
+	trailer http.Header        // the upstream's: filled, where announced, before the body's end is told
+	timeout time.Duration      // of a turn of the upstream
+	slack   time.Duration      // by which the client may be behind
+	perByte time.Duration      // which the client may take
 	cancel  context.CancelFunc // ends the exchange with the upstream
+	stop    func()             // ends the reading from the client
 	permit  *protect.Permit    // paused while it is the client's turn
 
 	mu      sync.Mutex
-	turn    *time.Timer // guarded by mu; runs while it is the upstream's turn
-	over    bool        // guarded by mu: the upstream has answered or failed
-	failed  bool        // guarded by mu: the client's body could not be read to its end
-	expired bool        // guarded by mu: the upstream let its turn pass
+	turn    *time.Timer   // guarded by mu; runs until whoever's turn it is has let it pass
+	until   time.Time     // guarded by mu: when that is
+	left    time.Duration // guarded by mu: of the slack
+	reading bool          // guarded by mu: it is the client's turn
+	ended   bool          // guarded by mu: the body was read to its end
+	over    bool          // guarded by mu: the upstream has answered or failed
+	failed  bool          // guarded by mu: the client's body could not be read to its end
+	late    bool          // guarded by mu: because the client let its turn pass
+	expired bool          // guarded by mu: the upstream let its turn pass
 }
 
-func newBody(client *http.Request, timeout time.Duration, cancel context.CancelFunc, permit *protect.Permit) *body {
-	b := &body{client: client, timeout: timeout, cancel: cancel, permit: permit}
+func newBody(client *http.Request, timeout time.Duration, t Timeouts, cancel context.CancelFunc, stop func(), permit *protect.Permit) *body {
+	b := &body{
+		client: client, timeout: timeout, slack: t.Body, perByte: time.Second / time.Duration(t.BodyRate), left: t.Body,
+		cancel: cancel, stop: stop, permit: permit,
+	}
 	b.turn = time.AfterFunc(timeout, b.expire)
-	b.turn.Stop() // the upstream's turn begins with the first bytes
+	b.turn.Stop() // the first turn begins with the first reading
 	return b
+}
+
+// beginLocked begins a turn.
+func (b *body) beginLocked(now time.Time, d time.Duration) {
+	b.until = now.Add(d)
+	b.turn.Reset(d)
 }
 
 // Read reads from the client.
 func (b *body) Read(p []byte) (int, error) {
+	began := time.Now()
 	b.mu.Lock()
-	b.turn.Stop()
-	if !b.over {
+	b.reading = true
+	if b.over {
+		b.turn.Stop()
+	} else {
 		b.permit.Pause()
+		b.beginLocked(began, b.left)
 	}
 	b.mu.Unlock()
 
@@ -52,25 +76,45 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 
+	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err != nil && !errors.Is(err, io.EOF) {
+	b.reading = false
+	b.left = min(b.slack, b.left-now.Sub(began)+time.Duration(n)*b.perByte)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.ended = true
+	case err != nil:
 		b.failed = true
 	}
 	if !b.over {
 		b.permit.Resume()
-		b.turn.Reset(b.timeout)
+		b.beginLocked(now, b.timeout)
 	}
 	return n, err
 }
 
-// Close closes the client's body.
-func (b *body) Close() error { return b.client.Body.Close() }
+// Close closes the client's body. What has not come of it yet may still come, for a while, so that the connection can be used again.
+func (b *body) Close() error {
+	b.mu.Lock()
+	ended := b.ended
+	b.mu.Unlock()
+	if !ended {
+		drainSoon(b.client)
+	}
+	return b.client.Body.Close()
+}
 
 func (b *body) expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.over {
+	switch {
+	case b.over || time.Now().Before(b.until): // another turn has begun meanwhile
+	case b.reading:
+		b.late = true
+		b.cancel()
+		b.stop()
+	default:
 		b.expired = true
 		b.cancel()
 	}
@@ -105,4 +149,14 @@ func (b *body) timedOut() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.expired
+}
+
+// tooSlow reports whether the client did not send its body in time. b may be nil.
+func (b *body) tooSlow() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.late
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/protect"
 )
 
@@ -17,12 +19,15 @@ type exchange struct {
 	decision        admit.Decision
 	observation     Observation
 	writer          http.ResponseWriter
-	client          string // the client's address, without its port
+	request         *http.Request // as it came
+	client          string        // the address of the other end of the connection, without its port
 	permit          protect.Permit
+	allowed         []string  // by CORS: the value of Access-Control-Allow-Origin; nil: none
 	body            *body     // what the upstream reads; nil when there is none
+	overridden      bool      // the client sent a POST that means another method
 	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
 	copied          bool      // the answer reached its end
-	values          [6]string // of the headers that are added, in one array
+	values          [8]string // of the headers that are added, in one array
 }
 
 type exchangeKey struct{}
@@ -44,8 +49,8 @@ func exchangeOf(ctx context.Context) *exchange {
 func escapedPath(r *http.Request) string {
 	target := r.RequestURI
 	if !strings.HasPrefix(target, "/") {
-		// The absolute form (RFC 9112, section 3.2.2), which a server has to accept.
-		if r.URL.Host == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
+		// The absolute form (RFC 9112, section 3.2.2), which a server has to accept; HTTP/2 has none (RFC 9113, section 8.3.1).
+		if r.ProtoMajor > 1 || r.URL.Host == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
 			return target // refused for not beginning with a slash
 		}
 		_, rest, _ := strings.Cut(target, "://")
@@ -57,6 +62,23 @@ func escapedPath(r *http.Request) string {
 	}
 	path, _, _ := strings.Cut(target, "?")
 	return path
+}
+
+// malformed returns why a request is none that HTTP knows, or nil. What net/http's server lets through of HTTP/1 is well formed; of HTTP/2 it
+// takes any text as a method, and reads no further than the first of several lengths, of one that is no number nothing.
+func malformed(r *http.Request) error {
+	if !isToken(r.Method) {
+		return fault.New(fault.Invalid, "The method is not one.")
+	}
+	if r.ProtoMajor < 2 {
+		return nil
+	}
+	for _, value := range r.Header["Content-Length"] {
+		if length, err := strconv.ParseUint(value, 10, 63); err != nil || int64(length) != r.ContentLength {
+			return fault.New(fault.Invalid, "The header Content-Length does not tell the length of the body.")
+		}
+	}
+	return nil
 }
 
 // peer returns the address of the other end of the connection, and the same as text; both zero where it has none, as on a Unix

@@ -52,6 +52,7 @@ func TestAdmitted(t *testing.T) {
 		"X-Forwarded-For":       {"127.0.0.1"},
 		"X-Forwarded-Host":      {"api.example"},
 		"X-Forwarded-Proto":     {"http"},
+		"Forwarded":             {"for=127.0.0.1;host=api.example;proto=http"},
 		"X-Custom":              {"kept"},
 	}
 	if diff := cmp.Diff(want, r.Header); diff != "" { // no User-Agent, no Accept-Encoding: neither was sent
@@ -389,7 +390,8 @@ func TestSpoofing(t *testing.T) {
 	}
 	want := http.Header{
 		"X-Perdiem-Application": {"acme"}, "X-Perdiem-Member": {"m-1"}, "X-Perdiem-Endpoint": {"posts.get"},
-		"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Proto": {"http"}, "Te": {"trailers"},
+		"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Proto": {"http"},
+		"Forwarded": {"for=127.0.0.1;host=api.example;proto=http"}, "Te": {"trailers"},
 	}
 	if diff := cmp.Diff(want, r.Header); diff != "" {
 		t.Errorf("the upstream's headers (-want +got):\n%s", diff)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/answer"
@@ -31,8 +30,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.observe(x.observation)
 	}()
 
+	if !g.receive(x, r) {
+		return
+	}
 	// Methods are matched as if in upper case, and sent as they were matched.
-	request := admit.Request{Method: strings.ToUpper(r.Method), RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
+	method, overridden, err := g.methodOf(r)
+	if err != nil {
+		g.fail(x, err)
+		return
+	}
+	request := admit.Request{Method: method, RawQuery: r.URL.RawQuery, Header: clean(r.Header)}
 	request.Peer, x.client = peer(r)
 	if request.Method == http.MethodConnect || r.RequestURI == "*" {
 		g.fail(x, fault.New(fault.Invalid, "A request must name a resource: CONNECT and OPTIONS * are not served here."))
@@ -44,6 +51,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	request.Path = path
+	if x.overridden = overridden; overridden {
+		if r, err = g.untunnel(x, r, &request); err != nil {
+			g.fail(x, err)
+			return
+		}
+	}
 	if path.Match == usagePath {
 		g.serveUsage(x, request)
 		return
@@ -81,7 +94,7 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 		ctx, cancel := context.WithCancel(x.Context)
 		defer cancel()
 		x.Context = ctx
-		x.body = newBody(r, g.timeout, cancel, &x.permit)
+		x.body = newBody(r, g.timeout, g.timeouts, cancel, func() { endReading(x.writer, r) }, &x.permit)
 		// An upstream may answer before it has read all: without this, net/http would first wait for the client to send
 		// the rest. Where the connection cannot do so, it never waits.
 		_ = http.NewResponseController(x.writer).EnableFullDuplex()
@@ -167,6 +180,12 @@ func (g *Gateway) write(x *exchange, compose func(h http.Header, body []byte) (i
 	room := g.bodies.Get().(*[]byte)
 	status, body := compose(x.writer.Header(), (*room)[:0])
 	x.observation.Status = status
+	if g.cors != nil {
+		g.cors.mark(x.writer.Header(), x.allowed)
+	}
+	if x.request.ContentLength != 0 {
+		drainSoon(x.request)
+	}
 	answer.Send(x.writer, status, body)
 	if cap(body) <= 64<<10 { // a long report is not kept
 		*room = body

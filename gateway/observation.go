@@ -28,9 +28,10 @@ const (
 	TimedOut                   // it went upstream, which did not answer in time
 	Abandoned                  // it went upstream, and the client left before the answer's end
 	UsageRead                  // it was a question for usage
+	Preflight                  // it was a browser's question by CORS, which is nobody's call
 )
 
-var outcomeNames = [...]string{"rejected", "refused", "admitted", "unreachable", "timed_out", "abandoned", "usage"}
+var outcomeNames = [...]string{"rejected", "refused", "admitted", "unreachable", "timed_out", "abandoned", "usage", "preflight"}
 
 // String returns the outcome in lower case, as a metric's label has it.
 func (o Outcome) String() string {

@@ -60,6 +60,7 @@ type system struct {
 	upstream *upstream
 	book     *lease.Book
 	snapshot atomic.Pointer[catalog.Snapshot]
+	paths    catalog.PathPolicy
 	log      *records
 	quiet    atomic.Bool // observations are not kept
 
@@ -113,6 +114,7 @@ func (r *records) String() string {
 // setup is what a test may change about its system.
 type setup struct {
 	catalog string
+	paths   catalog.PathPolicy
 	options gateway.Options
 	usage   usage.Options
 	handler http.HandlerFunc // of the upstream, after it has recorded; nil: 200 and the sentence "upstream here"
@@ -134,6 +136,7 @@ func start(t testing.TB, change ...func(*setup)) *system {
 	for _, f := range change {
 		f(c)
 	}
+	s.paths = c.paths
 	s.apply(c.catalog)
 
 	s.upstream = &upstream{}
@@ -229,9 +232,9 @@ func (c counters) Member(ctx context.Context, application, member string, endpoi
 // apply makes a catalog hold.
 func (s *system) apply(yaml string) {
 	s.t.Helper()
-	c, err := catalog.Parse("catalog.yaml", []byte(yaml))
+	c, err := catalog.Parse("catalog.yaml", []byte(yaml), s.paths)
 	must(s.t, err)
-	snapshot, err := catalog.NewSnapshot(c, catalog.Options{})
+	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Paths: s.paths})
 	must(s.t, err)
 	s.snapshot.Store(snapshot)
 }

@@ -28,7 +28,51 @@ const (
 	continueTimeout = time.Second
 )
 
-func newTransport(timeout time.Duration) *http.Transport {
+// transport carries requests to the upstream. Where the upstream may speak HTTP/2, which has no upgrades, those go over connections of
+// their own, by HTTP/1.1.
+type transport struct {
+	requests *http.Transport
+	upgrades *http.Transport // nil: the same
+}
+
+// newTransport returns the transport to an upstream of a scheme, as [Options] has it.
+func newTransport(scheme string, timeout time.Duration) *transport {
+	t := &transport{requests: newConnections(timeout)}
+	var spoken, upgraded http.Protocols
+	upgraded.SetHTTP1(true)
+	switch scheme {
+	case "h2c":
+		spoken.SetUnencryptedHTTP2(true)
+	case "https":
+		spoken.SetHTTP1(true)
+		spoken.SetHTTP2(true)
+	default:
+		spoken = upgraded
+	}
+	t.requests.Protocols = &spoken
+	if spoken != upgraded {
+		t.upgrades = newConnections(timeout)
+		t.upgrades.Protocols = &upgraded
+	}
+	return t
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.upgrades != nil && isUpgrade(r.Header) {
+		return t.upgrades.RoundTrip(r)
+	}
+	return t.requests.RoundTrip(r)
+}
+
+func (t *transport) closeIdle() {
+	t.requests.CloseIdleConnections()
+	if t.upgrades != nil {
+		t.upgrades.CloseIdleConnections()
+	}
+}
+
+func newConnections(timeout time.Duration) *http.Transport {
 	return &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: min(timeout, dialTimeout)}).DialContext,
 		TLSHandshakeTimeout:    min(timeout, dialTimeout),
@@ -38,6 +82,13 @@ func newTransport(timeout time.Duration) *http.Transport {
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: maxUpstreamHeaderBytes,
 		DisableCompression:     true, // what the client accepts is for the client to say
+		HTTP2: &http.HTTP2Config{
+			// What waits for a slow client of one answer. That of a connection is left at what net/http takes: all answers share it,
+			// and must not wait for one another.
+			MaxReceiveBufferPerStream: streamBuffer,
+			SendPingTimeout:           pingAfter,
+			PingTimeout:               pingTimeout,
+		},
 	}
 }
 
@@ -60,7 +111,7 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 
 	// Opaque is written into the request line as it is, which is how what is sent stays what was matched.
 	*out.URL = url.URL{
-		Scheme:     g.upstream.Scheme,
+		Scheme:     g.scheme,
 		Host:       g.upstream.Host,
 		Opaque:     g.base + d.Path.Forward,
 		RawQuery:   p.In.URL.RawQuery,
@@ -68,6 +119,7 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	}
 
 	h := out.Header
+	g.keepForwarded(x, p.In, h)
 	g.admit.Strip(h)
 	n := 0
 	set := func(name, value string) {
@@ -80,13 +132,12 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	set("X-Perdiem-Application", d.Caller.Application)
 	set("X-Perdiem-Member", d.Caller.Member)
 	set("X-Perdiem-Endpoint", d.Endpoint.ID)
-	set("X-Forwarded-For", x.client)
-	set("X-Forwarded-Host", p.In.Host)
-	if p.In.TLS == nil {
-		set("X-Forwarded-Proto", "http")
-	} else {
-		set("X-Forwarded-Proto", "https")
-	}
+	way := g.way(x, p.In)
+	set("X-Forwarded-For", way.chain)
+	set("X-Forwarded-Host", way.host)
+	set("X-Forwarded-Proto", way.proto)
+	set("Forwarded", way.forwarded)
+	set("X-Real-Ip", way.client)
 
 	if x.body != nil && len(out.Trailer) > 0 {
 		g.admit.Strip(out.Trailer)
@@ -108,11 +159,20 @@ func (g *Gateway) modifyResponse(res *http.Response) error {
 		}
 		x.switched = true
 	}
+	if x.overridden && res.Request.Method == http.MethodHead { // the client sent a POST, and would wait for the body
+		res.Header.Del("Content-Length")
+	}
 	h := x.writer.Header()
 	if _, told := res.Header["Content-Type"]; !told {
 		h["Content-Type"] = nil // keeps net/http from guessing one
 	}
+	if len(res.Trailer) > 0 && res.Request.Method != http.MethodHead {
+		delete(res.Header, "Content-Length") // HTTP/2 may tell the length of a body with trailers; HTTP/1.1 has none then
+	}
 	g.limits(x, res.Header)
+	if g.cors != nil {
+		g.cors.markUpstream(h, res.Header, x.allowed)
+	}
 	return nil
 }
 
@@ -123,6 +183,12 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 	switch {
 	case x.switched: // the connection is another protocol's, and broken
 		x.observation.Outcome = Abandoned
+	case x.body.tooSlow():
+		x.observation.Outcome = Abandoned
+		if r.ProtoMajor == 1 {
+			x.writer.Header()["Connection"] = []string{"close"} // what comes late is not read
+		}
+		g.upstreamProblem(x, http.StatusRequestTimeout, "The request's body came too slowly.")
 	case x.body.broken():
 		x.observation.Outcome = Abandoned
 		x.permit.Release()

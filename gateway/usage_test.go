@@ -140,17 +140,18 @@ func TestTokens(t *testing.T) {
 	store, err := sqlregistry.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "registry.db"), sqlregistry.Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close()) })
-	c, err := catalog.Parse("catalog.yaml", []byte(sample))
+	c, err := catalog.Parse("catalog.yaml", []byte(sample), catalog.PathPolicy{})
 	must(t, err)
 	_, err = store.Apply(t.Context(), c, registry.ApplyOptions{Source: "catalog.yaml", Actor: "test"})
 	must(t, err)
+	key := identity.NewTokenKey()
 	issue := func(member string) string {
-		secret, hash := identity.NewToken()
+		secret, hash := key.NewToken()
 		_, err := store.IssueToken(t.Context(), registry.NewToken{Hash: hash, Application: "acme", Member: member, Expires: time.Now().Add(time.Hour)})
 		must(t, err)
 		return secret
 	}
-	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: store, Header: "X-Api-Key"})
+	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: store, Key: key, Header: "X-Api-Key"})
 	must(t, err)
 	s := start(t, func(c *setup) { c.sources = []identity.Source{tokens} })
 

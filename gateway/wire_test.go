@@ -596,10 +596,10 @@ func TestShutdownInTime(t *testing.T) {
 
 func TestOutcomeNames(t *testing.T) {
 	seen := map[string]bool{}
-	for o := gateway.Rejected; o <= gateway.UsageRead; o++ {
+	for o := gateway.Rejected; o <= gateway.Preflight; o++ {
 		seen[o.String()] = true
 	}
-	if len(seen) != 7 || seen[""] {
+	if len(seen) != 8 || seen[""] {
 		t.Errorf("names %v", slices.Sorted(maps.Keys(seen)))
 	}
 }

@@ -2,7 +2,8 @@
 //
 // A [Chain] asks its sources in order. A [Source] looks for one sort of credential: it does not find its own, and
 // the next is asked; or it recognises one, and then its answer is final, be it a [Caller] or a rejection. There are
-// [Tokens], which perdiem issues itself, and [Headers], which a trusted proxy sets. Before a request goes upstream,
+// [Tokens], which perdiem issues itself, [JWT], which an issuer signs, [Introspection], for tokens that only their issuer can read, and
+// [Headers], which a trusted proxy sets. Before a request goes upstream,
 // [Chain.Strip] takes off it what only perdiem was meant to read.
 //
 // Nothing is guessed. Two different credentials, or an identity header with two different values, are
@@ -26,6 +27,7 @@ type Caller struct {
 	Application string // 1 to 256 bytes of UTF-8 without control characters
 	Member      string // the same; empty: the application acts for itself
 	TokenID     string // the id of the token that said so; empty: no token of perdiem's did
+	Vouched     bool   // an issuer's valid token names the application, which perdiem may never have heard of
 }
 
 // Request is what a source may look at.

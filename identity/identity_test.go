@@ -155,8 +155,8 @@ func TestHeaderOptions(t *testing.T) {
 }
 
 func TestStrip(t *testing.T) {
-	secret, _ := NewToken()
-	tokens, err := NewTokens(TokenOptions{Registry: newRegistry(t), Header: "X-Api-Key"})
+	secret, _ := testKey.NewToken()
+	tokens, err := NewTokens(TokenOptions{Registry: newRegistry(t), Key: testKey, Header: "X-Api-Key"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestStrip(t *testing.T) {
 func TestOrder(t *testing.T) {
 	registry := newRegistry(t)
 	secret := issue(t, registry, "beta", "m-2")
-	unknown, _ := NewToken()
+	unknown, _ := testKey.NewToken()
 	tokens := newTokens(t, registry)
 	headers := newHeaders(t)
 	both := []string{"Authorization: Bearer " + secret, "X-App-Id: acme"}

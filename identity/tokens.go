@@ -26,6 +26,7 @@ type TokenReader interface {
 // TokenOptions says where tokens are looked up.
 type TokenOptions struct {
 	Registry TokenReader      // required
+	Key      *TokenKey        // with which tokens are issued; required
 	Header   string           // a header that may hold a token besides Authorization: Bearer; empty: none
 	Now      func() time.Time // the clock by which tokens expire; nil: the machine's
 	Logger   *slog.Logger     // hears when revocations cannot be read; nil: nobody does
@@ -39,28 +40,25 @@ type TokenOptions struct {
 // millisecond. Without Run nothing is remembered. While the registry cannot be read, tokens that are remembered hold and all others
 // are [fault.Unavailable].
 //
-// Unknown tokens are remembered for five seconds. Where more than 2,000 of them a second have to be looked up, tokens that are
-// not remembered are [fault.Exhausted] until the flood is over.
+// A token that was made up costs the registry nothing: its check is wrong. What cannot be told from a made-up one, a token of the form that
+// was issued before there were checks, costs at most 50 questions in vain in any second; beyond that, tokens of that form that are not
+// remembered are [fault.Exhausted] until the flood is over. Tokens that were rejected are remembered for five seconds.
 type Tokens struct {
 	registry TokenReader
 	header   string // canonical, or empty
 	now      func() time.Time
 	log      *slog.Logger
+	key      *TokenKey
 	known    *cache
-	unknown  *unknown
-	misses   *misses
+	bare     *strangers    // tokens without a check
+	checked  *strangers    // tokens with one, which were issued and are no longer known: only whoever held many could flood with them
 	asking   chan struct{} // holds one element for each question to the registry that is under way
 	stale    atomic.Bool   // the last attempt to read revocations failed
 }
 
 const (
-	knownTokens = 1 << 19
-	// unknownTokens is as many as can be looked up in the time for which they are remembered, and some.
-	unknownTokens = 1 << 14
-	// missesPerSecond is how many questions in vain a second the registry bears: of its embedded kind each takes about 8 µs, so a flood
-	// gets 2 % of one processor. Much less would let a small flood lock out good tokens that are not remembered yet, and answer
-	// 429 where 401 is the truth.
-	missesPerSecond  = 2000
+	knownTokens      = 1 << 19
+	unknownFor       = 5 * time.Second
 	maxAsking        = 16
 	revocationsEvery = 250 * time.Millisecond
 )
@@ -70,14 +68,12 @@ func NewTokens(o TokenOptions) (*Tokens, error) {
 	if o.Registry == nil {
 		return nil, errors.New("tokens: a registry is required")
 	}
-	if o.Header != "" {
-		if !validName(o.Header) {
-			return nil, fmt.Errorf("tokens.header %q: must be the name of a header", o.Header)
-		}
-		if sameName(o.Header, "Authorization") {
-			return nil, errors.New("tokens.header: Authorization is always read; name another header, or none")
-		}
-		o.Header = http.CanonicalHeaderKey(o.Header)
+	if o.Key == nil {
+		return nil, errors.New("tokens: the key with which tokens are issued is required")
+	}
+	header, err := credentialHeader(o.Header)
+	if err != nil {
+		return nil, fmt.Errorf("tokens.%w", err)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -87,12 +83,13 @@ func NewTokens(o TokenOptions) (*Tokens, error) {
 	}
 	return &Tokens{
 		registry: o.Registry,
-		header:   o.Header,
+		key:      o.Key,
+		header:   header,
 		now:      o.Now,
 		log:      o.Logger,
 		known:    newCache(knownTokens),
-		unknown:  newUnknown(unknownTokens),
-		misses:   newMisses(missesPerSecond),
+		bare:     newStrangers(unknownFor),
+		checked:  newStrangers(unknownFor),
 		asking:   make(chan struct{}, maxAsking),
 	}, nil
 }
@@ -109,7 +106,14 @@ func (t *Tokens) Identify(ctx context.Context, r Request) (Caller, bool, error) 
 	}
 	e, ok := t.known.get(&hash)
 	if !ok {
-		if e, err = t.ask(ctx, hash); err != nil {
+		strangers := t.bare
+		if len(secret) == tokenLength {
+			if !t.key.made(secret) {
+				return Caller{}, false, errUnknownToken
+			}
+			strangers = t.checked
+		}
+		if e, err = t.ask(ctx, hash, strangers); err != nil {
 			return Caller{}, false, err
 		}
 	}
@@ -120,11 +124,11 @@ func (t *Tokens) Identify(ctx context.Context, r Request) (Caller, bool, error) 
 }
 
 // ask looks a token up that is not remembered.
-func (t *Tokens) ask(ctx context.Context, hash registry.Hash) (entry, error) {
-	if t.unknown.has(&hash, t.now()) {
+func (t *Tokens) ask(ctx context.Context, hash registry.Hash, strangers *strangers) (entry, error) {
+	if strangers.has(&hash, t.now()) {
 		return entry{}, errUnknownToken
 	}
-	if !t.misses.allow(t.now()) {
+	if !strangers.mayAsk(t.now()) {
 		return entry{}, errTooManyUnknown
 	}
 	select {
@@ -137,20 +141,21 @@ func (t *Tokens) ask(ctx context.Context, hash registry.Hash) (entry, error) {
 	if e, ok := t.known.get(&hash); ok {
 		return e, nil
 	}
-	if t.unknown.has(&hash, t.now()) {
+	began := t.now()
+	if strangers.has(&hash, began) {
 		return entry{}, errUnknownToken
 	}
-	if !t.misses.allow(t.now()) {
+	if !strangers.begin(began) {
 		return entry{}, errTooManyUnknown
 	}
 	cursor := t.known.cursor.Load()
 	token, err := t.registry.TokenByHash(ctx, hash)
+	strangers.end(began, fault.KindOf(err) == fault.NotFound)
 	if err != nil {
 		if fault.KindOf(err) != fault.NotFound {
 			return entry{}, fault.Wrap(fault.Unavailable, err, registryDown)
 		}
-		t.misses.count(t.now())
-		t.unknown.put(&hash, t.now())
+		strangers.put(&hash, t.now())
 		return entry{}, errUnknownToken
 	}
 	e := newEntry(token)

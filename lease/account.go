@@ -20,13 +20,14 @@ type account struct {
 	refused uint32      // calls refused since the last note to the ledger
 	mark    [2]uint32   // what used() was at the last sweep, and at the one before; its low 32 bits
 	asked   tick        // when it was last borrowed for
+	cost    uint32      // of the call that last made it borrow
 	waiting uint32      // calls that wait for a borrow of this counter: while any do, nobody takes from have before them
 	ask     uint16      // while it is being borrowed for: its place in the lane's asks, plus one
 	doubled uint8       // refills in a row, each within refillSoon of the one before
 	sweep   uint8       // the sweep that last saw the account
 	known   bool        // granted is what the ledger said last, and nothing has gone wrong since
 	noting  bool        // a return or a note is on its way to the ledger
-	topping bool        // the lane is to top it up: calls are taken from it meanwhile, and nothing is returned
+	topping bool        // the lane is to top it up: calls are taken from it meanwhile, and nothing is returned once it is asked for
 }
 
 const (
@@ -78,7 +79,7 @@ func (a *account) undo(d quota.Decision, refused bool) {
 	case refused:
 		a.refused -= min(a.refused, 1)
 	case d.Refused != quota.None:
-	case a.owed >= d.Cost:
+	case a.owed >= d.Cost && a.ask == 0: // else what is owed is being charged
 		a.owed -= d.Cost
 	default:
 		a.have += d.Cost
@@ -87,6 +88,12 @@ func (a *account) undo(d quota.Decision, refused bool) {
 
 // recent returns the calls used since the sweep before the last one, a half to one second ago.
 func (a *account) recent() int64 { return max(0, int64(int32(uint32(a.used())-a.mark[1]))) }
+
+// spent returns the calls of recent that were used today: what was borrowed ahead of the day counts as recent, so that it is kept.
+func (a *account) spent() int64 { return min(a.recent(), a.used()) }
+
+// least returns how many calls one more request needs.
+func (a *account) least() int64 { return max(1, int64(a.cost)) }
 
 // markUsed makes recent start from n calls.
 func (a *account) markUsed(n int64) {
@@ -113,7 +120,7 @@ func (a *account) block(limit quota.Limit, cost int64, now tick) int64 {
 	} else {
 		a.doubled = 0
 	}
-	a.asked = now
+	a.asked, a.cost = now, uint32(cost)
 	if !a.known {
 		return 0
 	}
@@ -121,19 +128,19 @@ func (a *account) block(limit quota.Limit, cost int64, now tick) int64 {
 	if a.doubled < 32 { // cost << 32 is far beyond every cap that matters, and never overflows
 		size = cost << a.doubled
 	}
-	return max(0, min(size, 2*a.recent(), blockCap(limit), limit.Left(a.granted)/2))
+	return max(0, min(size, 2*a.spent(), blockCap(limit), limit.Left(a.granted)/2))
 }
 
 // topUp returns how many calls to have in hand, for a counter in steady use that would otherwise run dry before the sweep after next; else
 // 0. It is to be asked at a sweep, when recent is the use of a whole second.
 func (a *account) topUp() int64 {
-	recent := a.recent()
+	spent := a.spent()
 	before := int64(int32(a.mark[0] - a.mark[1]))
-	if !a.known || min(before, recent-before) < steadyUse || a.have*4 >= recent*3 {
+	if !a.known || min(before, spent-before) < steadyUse || a.have*4 >= spent*3 {
 		return 0
 	}
-	upTo := min(recent*3/2, blockCap(a.limit))
-	if upTo-a.have > a.limit.Left(a.granted)/2 {
+	upTo := min(spent*3/2, blockCap(a.limit))
+	if more := upTo - a.have; more < a.least() || more > a.limit.Left(a.granted)/2 {
 		return 0
 	}
 	return upTo

@@ -26,14 +26,15 @@ func BenchmarkTake(b *testing.B) {
 		{"refused=member", plenty, 0, quota.Member},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			calls := benchCalls(quota.Limits{Application: plenty, Member: plenty})[:rememberedMembers]
+			calls := newBenchCalls(quota.Limits{Application: plenty, Member: plenty})
 			book := openBench(b, newModelLedger())
 			book.sweeper.halt() // nothing is returned, so that memory alone is measured
 			e := book.current.Load()
-			for i := range calls {
-				app := e.application(name{calls[i].Application, calls[i].Endpoint})
+			for i := range rememberedMembers {
+				call := calls.call(i)
+				app := e.application(name{call.Application, call.Endpoint})
 				app.account = account{known: true, granted: plenty, have: c.application}
-				a, unlock := e.lock(nil, app.hasher.key(calls[i].Member))
+				a, unlock := e.lock(nil, app.hasher.key(call.Member))
 				*a = account{known: true, granted: plenty, have: c.member}
 				unlock()
 			}
@@ -45,7 +46,7 @@ func BenchmarkTake(b *testing.B) {
 				r := rand.New(rand.NewPCG(seed.Add(1), 7))
 				ctx := context.Background()
 				for pb.Next() {
-					if d, err := book.Take(ctx, calls[r.IntN(len(calls))]); err != nil || d.Refused != c.refused {
+					if d, err := book.Take(ctx, calls.call(r.IntN(rememberedMembers))); err != nil || d.Refused != c.refused {
 						b.Error("not decided as expected", d, err)
 						return
 					}

@@ -19,28 +19,37 @@ const (
 	benchCounters     = benchMembers * benchEndpoints
 )
 
-// benchCalls returns a call of each member to each endpoint.
-func benchCalls(limits quota.Limits) []Call {
-	calls := make([]Call, benchCounters)
-	var endpoints [benchEndpoints]string
-	for e := range endpoints {
-		endpoints[e] = "/v1/ep" + strconv.Itoa(e)
+// benchCalls are a call of each member to each endpoint. They are kept as small as the floors keep theirs, which are two strings: a call that
+// comes in has just been read, and is in the processor's cache.
+type benchCalls struct {
+	limits       quota.Limits
+	applications [benchApplications]string
+	endpoints    [benchEndpoints]string
+	members      []string // by call
+}
+
+func newBenchCalls(limits quota.Limits) *benchCalls {
+	c := &benchCalls{limits: limits, members: make([]string, benchCounters)}
+	for a := range c.applications {
+		c.applications[a] = "app" + strconv.Itoa(a)
 	}
-	var applications [benchApplications]string
-	for a := range applications {
-		applications[a] = "app" + strconv.Itoa(a)
+	for e := range c.endpoints {
+		c.endpoints[e] = "/v1/ep" + strconv.Itoa(e)
 	}
-	for i := range calls {
-		m := i / benchEndpoints
-		calls[i] = Call{
-			Application: applications[m%benchApplications],
-			Endpoint:    endpoints[i%benchEndpoints],
-			Member:      "member" + strconv.Itoa(m),
-			Limits:      limits,
-			Cost:        1,
-		}
+	for i := range c.members {
+		c.members[i] = "member" + strconv.Itoa(i/benchEndpoints)
 	}
-	return calls
+	return c
+}
+
+func (c *benchCalls) call(i int) Call {
+	return Call{
+		Application: c.applications[i/benchEndpoints%benchApplications],
+		Endpoint:    c.endpoints[i%benchEndpoints],
+		Member:      c.members[i],
+		Limits:      c.limits,
+		Cost:        1,
+	}
 }
 
 func openBench(tb testing.TB, l Ledger) *Book {
@@ -57,9 +66,10 @@ func openBench(tb testing.TB, l Ledger) *Book {
 }
 
 // stock puts calls into the hand of every account, as if they had been borrowed.
-func (b *Book) stock(calls []Call, n int64) {
+func (b *Book) stock(calls *benchCalls, n int64) {
 	e := b.current.Load()
-	for _, c := range calls {
+	for i := range benchCounters {
+		c := calls.call(i)
 		app := e.application(name{c.Application, c.Endpoint})
 		for _, k := range []struct {
 			app *applicationAccount
@@ -77,7 +87,7 @@ func (b *Book) stock(calls []Call, n int64) {
 
 // BenchmarkTakeWarm is a decision for which both accounts hold enough: no I/O.
 func BenchmarkTakeWarm(b *testing.B) {
-	calls := benchCalls(quota.Limits{Application: 1 << 40, Member: 1 << 40})
+	calls := newBenchCalls(quota.Limits{Application: 1 << 40, Member: 1 << 40})
 	book := openBench(b, newModelLedger())
 	book.sweeper.halt() // it would return what was not borrowed by the block policy
 	book.stock(calls, 1<<20)
@@ -89,7 +99,7 @@ func BenchmarkTakeWarm(b *testing.B) {
 		r := rand.New(rand.NewPCG(seed.Add(1), 7))
 		ctx := context.Background()
 		for pb.Next() {
-			if d, err := book.Take(ctx, calls[r.IntN(len(calls))]); err != nil || !d.Admitted() {
+			if d, err := book.Take(ctx, calls.call(r.IntN(benchCounters))); err != nil || !d.Admitted() {
 				b.Error("refused", d, err)
 				return
 			}

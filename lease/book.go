@@ -103,26 +103,32 @@ func (b *Book) tick() tick {
 // The error is of kind fault.Unavailable when the ledger would have to be asked and cannot be, or does not answer in time, and
 // ctx's when ctx ends first; nothing is charged then.
 func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
-	for {
-		now := b.now()
-		e := b.epoch(now)
-		k := call{Call: c, epoch: e, app: e.application(name{c.Application, c.Endpoint}), now: now}
+	// The clock is read after the decision: one that turns out to have come after its day's end is undone.
+	for e := b.current.Load(); ; e = b.epoch(b.now()) {
+		k := call{Call: c, epoch: e, app: e.application(name{c.Application, c.Endpoint})}
 		if c.Member != "" {
 			k.key = k.app.hasher.key(c.Member)
 		}
 		d, v := k.take()
+		now := b.now()
 		if v == short {
+			if !now.Before(e.day.End) {
+				continue
+			}
+			k.now = now
 			var err error
 			if d, err = b.waitFor(ctx, &k); errors.Is(err, errDayOver) {
 				continue
 			} else if err != nil {
 				return quota.Decision{}, err
 			}
+			now = b.now()
 		}
-		if b.now().Before(e.day.End) {
+		if now.Before(e.day.End) {
+			k.app.called(now)
 			return d, nil
 		}
-		// The reset came in between: the call waited, or the process was stopped. It is decided again in the new day; the old day's
+		// The reset has come, perhaps while the call waited or the process was stopped. It is decided again in the new day; the old day's
 		// leases get back what it was admitted from.
 		k.undo(d)
 	}

@@ -12,7 +12,7 @@ type call struct {
 	epoch *epoch
 	app   *applicationAccount
 	key   MemberKey // of the member's account, when the call has a member
-	now   time.Time // when it came, by the one reading of the clock that decides its day
+	now   time.Time // when it began to wait for the lane
 }
 
 // verdict is what its accounts say to a call.
@@ -87,7 +87,6 @@ func (c *call) book(d quota.Decision, member *account) {
 	if d.Refused == quota.Member {
 		c.app.refusedForMember++
 	}
-	c.app.lastCall = max(c.app.lastCall, c.now.Unix())
 }
 
 // lock locks the call's accounts and returns the member's, which is made when there is none, and nil when the call has no member.

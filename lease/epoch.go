@@ -3,6 +3,8 @@ package lease
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/puzpuzpuz/xsync/v4"
 
@@ -47,8 +49,19 @@ type applicationAccount struct {
 	mu               sync.Mutex // guards what follows
 	account          account
 	refusedForMember uint32 // since the last note
-	lastCall         int64  // Unix seconds
 	notedCall        int64  // the lastCall that the ledger knows, or is being told
+
+	lastCall atomic.Int64 // Unix seconds
+}
+
+// called notes that a call was decided at now.
+func (a *applicationAccount) called(now time.Time) {
+	at := now.Unix()
+	for last := a.lastCall.Load(); last < at; last = a.lastCall.Load() {
+		if a.lastCall.CompareAndSwap(last, at) {
+			return
+		}
+	}
 }
 
 // shard is a part of the members' accounts.

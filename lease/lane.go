@@ -74,6 +74,7 @@ type errand struct {
 	app   *applicationAccount // nil: the member's of key
 	key   MemberKey
 	upTo  int64 // calls to have in hand; 0: only what is owed is charged
+	asked tick  // when the sweep asked for that
 	ahead bool  // for tomorrow: to be kept until the day has begun
 }
 
@@ -404,14 +405,21 @@ func (l *lane) collectErrand(e errand) {
 	if e.app != nil {
 		c = Counter{Application: e.app.application, Endpoint: e.app.endpoint}
 	}
-	most := max(0, e.upTo-a.have)
-	if a.ask > 0 || e.isTopUp() && (most == 0 || !a.known) { // others have asked since the sweep
+	if a.ask > 0 { // the counter is in this request already
 		return
 	}
+	most, least := max(0, e.upTo-a.have), int64(1)
 	if e.isTopUp() {
-		a.asked = l.ticks() // a refill soon after it goes on doubling
+		now := l.ticks()
+		if least = a.least(); now-e.asked > ticksPerSecond/2 { // the errand waited, and the use may have stopped meanwhile
+			most = min(most, 2*a.spent()-a.have)
+		}
+		if most < least || !a.known || l.down.Load() != nil || !l.now().Before(e.epoch.day.End) {
+			return
+		}
+		a.asked = now // a refill soon after it goes on doubling
 	}
-	l.asks = append(l.asks, Ask{Counter: c, Limit: a.limit, Least: 1, Most: most, Owed: a.owed})
+	l.asks = append(l.asks, Ask{Counter: c, Limit: a.limit, Least: least, Most: most, Owed: a.owed})
 	l.askers = append(l.askers, asker{app: e.app, key: e.key, settled: !a.noting})
 	a.ask = uint16(len(l.asks))
 }

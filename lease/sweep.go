@@ -167,7 +167,7 @@ func (s *sweeper) sweepStripe(e *epoch, borrow, giveBack share) {
 			if giveBack.has(key) {
 				give = a.have
 			}
-		} else {
+		} else if !a.topping {
 			upTo = a.topUp()
 		}
 		if a.recent() > 0 && borrow.has(key) {
@@ -175,18 +175,18 @@ func (s *sweeper) sweepStripe(e *epoch, borrow, giveBack share) {
 		}
 		a.mark[0], a.mark[1] = uint32(a.used()), a.mark[0]
 		switch {
-		case s.book.lane.down.Load() != nil || a.waiting > 0 || a.noting || a.topping:
+		case s.book.lane.down.Load() != nil || a.waiting > 0 || a.noting || a.topping && a.ask > 0:
 		case a.owed > 0:
 			a.waiting++
 			chores = append(chores, errand{epoch: e, app: app, key: key})
 		case upTo > 0:
 			a.topping = true
-			chores = append(chores, errand{epoch: e, app: app, key: key, upTo: upTo})
+			chores = append(chores, errand{epoch: e, app: app, key: key, upTo: upTo, asked: s.book.tick()})
 			s.take(a, app, key, 0)
 		default:
 			s.take(a, app, key, give)
 		}
-		if a.have > 0 || a.waiting > 0 || a.noting || a.owed > 0 {
+		if a.have > 0 || a.waiting > 0 || a.noting || a.topping || a.owed > 0 {
 			e.held++
 		}
 	}
@@ -252,8 +252,8 @@ func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give 
 	if app != nil {
 		r.Counter = Counter{Application: app.application, Endpoint: app.endpoint}
 		r.RefusedForMember = int64(app.refusedForMember)
-		if app.lastCall != app.notedCall {
-			r.LastCall = app.lastCall
+		if last := app.lastCall.Load(); last != app.notedCall {
+			r.LastCall = last
 		}
 	}
 	if r.Calls == 0 && r.Refused == 0 && r.LastCall == 0 {
@@ -266,7 +266,7 @@ func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give 
 	a.noting = true
 	if app != nil {
 		app.refusedForMember = 0
-		app.notedCall = app.lastCall
+		app.notedCall = max(app.notedCall, r.LastCall)
 	}
 	s.returns = append(s.returns, r)
 	s.from = append(s.from, noted{app: app})

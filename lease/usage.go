@@ -27,7 +27,7 @@ func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 		r.Granted = app.account.usedOf(r.Granted)
 		r.Refused += int64(app.account.refused)
 		r.RefusedForMember += int64(app.refusedForMember)
-		r.LastCall = max(r.LastCall, app.lastCall)
+		r.LastCall = max(r.LastCall, app.lastCall.Load())
 		app.mu.Unlock()
 	}
 	var usages []Usage

@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) (int, error) {
 	flags.StringVar(&b.binary, "perdiem", "", "the perdiem `binary` to prove; built from this module when left out")
 	flags.StringVar(&b.folder, "dir", "", "the `folder` for data folders; a temporary one when left out")
 	flags.StringVar(&b.load.durability, "durability", "disk", "disk or process: the `durability` in the proofs reset and pause")
-	flags.IntVar(&b.load.rate, "rate", 2000, "`calls` a second in the proofs reset and pause")
+	flags.IntVar(&b.load.rate, "rate", 1500, "`calls` a second in the proofs reset and pause")
 	flags.IntVar(&b.resets, "resets", 10, "`number` of starts in the proof reset, each with its own reset")
 	flags.IntVar(&b.pauses, "pauses", 3, "`number` of pauses in the proof pause")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {

@@ -115,10 +115,14 @@ func TestHealthy(t *testing.T) {
 			}
 			return 5 * ms, false
 		}), func(x *simulation) { x.callers(64, 60*s, only("e")) }},
-		{"an endpoint that always fails", simulate(1000, func(_ time.Duration, e string) (time.Duration, bool) { return ms, e == "slow" }),
-			func(x *simulation) { x.load(1000, 60*s, only("slow")) }},
-		{"a quarter fails", simulate(1000, func(_ time.Duration, e string) (time.Duration, bool) { return ms, e == "slow" }),
-			func(x *simulation) { x.load(1000, 60*s, mixed) }},
+		{
+			"an endpoint that always fails", simulate(1000, func(_ time.Duration, e string) (time.Duration, bool) { return ms, e == "slow" }),
+			func(x *simulation) { x.load(1000, 60*s, only("slow")) },
+		},
+		{
+			"a quarter fails", simulate(1000, func(_ time.Duration, e string) (time.Duration, bool) { return ms, e == "slow" }),
+			func(x *simulation) { x.load(1000, 60*s, mixed) },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.load(c.x)

@@ -16,6 +16,7 @@ type AuditEntry struct {
 // The actions in the audit.
 const (
 	ActionApply         = "catalog.apply"
+	ActionAdd           = "application.add"
 	ActionSetOverride   = "override.set"
 	ActionClearOverride = "override.clear"
 	ActionIssueToken    = "token.issue"

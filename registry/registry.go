@@ -7,7 +7,8 @@
 // The catalog has two layers. What a file brought belongs to the file: [Registry.Apply] makes that layer equal to the next
 // file, and removes nothing else. What was made at run time, by command line, API or portal, lies over it: an override made at
 // run time goes before the file's, for each kind of limit by itself, and stays until it is cleared, even while the application
-// or the endpoint that it names is gone from the file. [Registry.Catalog] returns both layers as one: what holds.
+// or the endpoint that it names is gone from the file. An application added at run time ([Registry.AddApplication]) lies under the
+// file's: it holds while no file has one of that id, and a file that would take away its tier is refused. [Registry.Catalog] returns both layers as one: what holds.
 package registry
 
 import (
@@ -26,8 +27,9 @@ type Registry interface {
 	// Version returns the version of the catalog alone, at little cost: 0 where none was ever applied.
 	Version(context.Context) (int64, error)
 	// Apply makes the file's layer equal to c, and returns what that changes in what holds, and which overrides were kept over
-	// the file's or for a name that the file no longer has. Tokens of an application that is removed are revoked. [fault.Invalid]
-	// where c is not valid; then nothing is changed.
+	// the file's or for a name that the file no longer has. Tokens of an application that is removed are revoked; one that was added at
+	// run time as well is kept, with its tokens. [fault.Invalid] where c is not valid, or not together with what was added at run time;
+	// then nothing is changed.
 	Apply(ctx context.Context, c *catalog.Catalog, o ApplyOptions) ([]catalog.Change, error)
 	// SetOverride sets at run time those of an application's limits for an endpoint that l tells, and leaves the other as it
 	// was. [fault.NotFound] where the catalog has no such application or endpoint; [fault.Invalid] where l tells
@@ -37,15 +39,22 @@ type Registry interface {
 	// endpoint, or where there is no override; [fault.Conflict] where the only override there is belongs to the file.
 	ClearOverride(ctx context.Context, application, endpoint, actor string) error
 
+	// AddApplication adds an application at run time, and returns the version of a catalog that has it. It is never removed by
+	// [Registry.Apply]; while a file has an application of the same id, the file's holds. Where the catalog has the application already,
+	// nothing is changed. [fault.Invalid] where the id breaks the rule of [ValidID]; [fault.NotFound] where the catalog
+	// has no such tier; [fault.Exhausted] where as many were added before as may be, or the catalog is full.
+	AddApplication(context.Context, NewApplication) (version int64, err error)
+
 	// IssueToken keeps a new token and returns it under a fresh id. [fault.Invalid] as in [NewToken.Validate];
 	// [fault.NotFound] where the catalog has no such application; [fault.Conflict] where the hash was issued before.
 	// Tokens that expired long ago are forgotten here, some at a time.
 	IssueToken(context.Context, NewToken) (Token, error)
 	// RevokeToken ends a token for good; ending it again changes nothing. [fault.NotFound] where there is none of that id.
 	RevokeToken(ctx context.Context, id, actor string) error
-	// Tokens returns the tokens of an application, those expired or revoked too, in the order in which they were issued.
-	// [fault.NotFound] where the catalog has no such application and no token was issued for it.
-	Tokens(ctx context.Context, application string) ([]Token, error)
+	// Tokens returns up to limit tokens of an application, 1 to [MaxTokens], those expired or revoked too, in the order in which they were
+	// issued, of those that follow the position after; 0 begins with the first. next is the position to go on from, and 0 where no more
+	// follow. [fault.NotFound] where the catalog has no such application and no token was issued for it.
+	Tokens(ctx context.Context, application string, after int64, limit int) (tokens []Token, next int64, err error)
 	// TokenByHash returns the token that was issued with hash, expired or not. [fault.NotFound] where there is none or it
 	// was revoked.
 	TokenByHash(ctx context.Context, hash Hash) (Token, error)
@@ -59,18 +68,35 @@ type Registry interface {
 	Setting(ctx context.Context, key string) (value string, ok bool, err error)
 	// SetSetting sets key to value. The audit records that it was set, not the value.
 	SetSetting(ctx context.Context, key, value string) error
+	// KeepSetting sets key to value where nothing was set, and returns what is set: of many that ask at the same time, all get the same.
+	KeepSetting(ctx context.Context, key, value string) (kept string, err error)
 
 	// Audit returns up to limit entries of the audit, 1 to 1000, the newest first, of those older than the entry before;
-	// before 0 begins with the newest of all.
+	// before 0 begins with the newest of all. The newest [MaxAudit] are kept.
 	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
 
 	// Close lets go of the store. Nothing may be called after it.
 	Close() error
 }
 
+// MaxTokens is the most tokens that [Registry.Tokens] returns at a time.
+const MaxTokens = 1000
+
+// MaxAudit is how many entries the audit keeps: each new one makes room for itself. A hundred changes a day fill it in
+// three years, and some 30 MB.
+const MaxAudit = 100_000
+
 // ApplyOptions says how a catalog's file is applied, and for whom.
 type ApplyOptions struct {
 	Source string // the file's name, for the audit
 	Actor  string // who applies it, for the audit
 	DryRun bool   // only say what would change
+}
+
+// NewApplication is an application about to be added at run time.
+type NewApplication struct {
+	ID    string
+	Tier  string // one of the catalog's
+	Most  int    // how many applications may have been added at run time, this one among them
+	Actor string // who adds it, for the audit
 }

@@ -80,7 +80,7 @@ func numbers() *table {
 
 func reader(t *testing.T, c usage.Counters, change ...func(*usage.Options)) *usage.Reader {
 	t.Helper()
-	parsed, err := catalog.Parse("catalog.yaml", []byte(sample))
+	parsed, err := catalog.Parse("catalog.yaml", []byte(sample), catalog.PathPolicy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestGuardIsBounded(t *testing.T) {
 
 func BenchmarkToday(b *testing.B) {
 	c := numbers()
-	parsed, err := catalog.Parse("catalog.yaml", []byte(sample))
+	parsed, err := catalog.Parse("catalog.yaml", []byte(sample), catalog.PathPolicy{})
 	if err != nil {
 		b.Fatal(err)
 	}

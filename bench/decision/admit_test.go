@@ -23,7 +23,7 @@ func BenchmarkAdmit(b *testing.B) {
 	const members = 1000
 	n := openNode(b)
 	issued := issue(members)
-	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: issued})
+	tokens, err := identity.NewTokens(identity.TokenOptions{Registry: issued, Key: issued.key})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -102,12 +102,13 @@ func snapshot(b *testing.B) *catalog.Snapshot {
 type issued struct {
 	secrets []string // by member
 	tokens  map[registry.Hash]registry.Token
+	key     *identity.TokenKey
 }
 
 func issue(members int) *issued {
-	s := &issued{tokens: map[registry.Hash]registry.Token{}}
+	s := &issued{tokens: map[registry.Hash]registry.Token{}, key: identity.NewTokenKey()}
 	for m := range members {
-		secret, hash := identity.NewToken()
+		secret, hash := s.key.NewToken()
 		s.secrets = append(s.secrets, secret)
 		s.tokens[hash] = registry.Token{ID: registry.NewTokenID(), Application: applicationID(m), Member: memberID(m), Expires: time.Now().Add(24 * time.Hour)}
 	}

@@ -84,7 +84,7 @@ func (s site) issueOnce(ctx context.Context, members int) error {
 	if err := os.WriteFile(making.catalog(), []byte(catalogText()), 0o600); err != nil {
 		return err
 	}
-	c, err := catalog.Parse(making.catalog(), []byte(catalogText()))
+	c, err := catalog.Parse(making.catalog(), []byte(catalogText()), catalog.PathPolicy{})
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,10 @@ func (s site) issueOnce(ctx context.Context, members int) error {
 
 // issue issues the tokens.
 func (s site) issue(ctx context.Context, r registry.Registry, members int) error {
+	key, err := identity.OpenTokenKey(ctx, r.KeepSetting)
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(s.tokens(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -110,7 +114,7 @@ func (s site) issue(ctx context.Context, r registry.Registry, members int) error
 	defer f.Close()
 	w := bufio.NewWriter(f)
 	for m := range members {
-		secret, hash := identity.NewToken()
+		secret, hash := key.NewToken()
 		_, err := r.IssueToken(ctx, registry.NewToken{
 			Hash:        hash,
 			Application: fmt.Sprintf("app%d", m%applications),

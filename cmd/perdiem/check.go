@@ -16,6 +16,10 @@ func (c checkCommand) Run(p *program) error {
 	config, err := readConfig(c.Config, p.getenv)
 	if err == nil {
 		_, err = config.readCatalog()
+		if problems := config.checkPairs(p.now()); len(problems) > 0 {
+			more, _ := errors.AsType[yamldoc.Problems](err)
+			err = yamldoc.Join(problems, more)
+		}
 	}
 	if problems, ok := errors.AsType[yamldoc.Problems](err); ok {
 		fmt.Fprintln(p.stderr, problems)

@@ -80,7 +80,7 @@ func (c connection) openFolder(p *program) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the operator's key cannot be read: %w: name another file by --key-file", err)
 	}
-	return newClient(&url.URL{Scheme: "http", Host: reachable(a.Admin)}, key), nil
+	return newFolderClient(a, key)
 }
 
 // openServer finds a node by its address.

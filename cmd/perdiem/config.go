@@ -4,17 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/perdiem/perdiem/answer"
 	"github.com/perdiem/perdiem/catalog"
-	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/quota"
@@ -41,14 +39,12 @@ type config struct {
 	Day             quota.DayRule
 	Headers         answer.Headers
 	AdmitWhenDown   bool
-	Identity        []sourceConfig
+	Paths           catalog.PathPolicy
+	MethodOverride  bool
+	Identity        identityConfig
 	UsageForMembers bool
 	PortalURL       *url.URL // nil: the address at which the portal listens
-}
-
-// sourceConfig is one source of identity: the headers that a proxy sets or, where Headers is nil, perdiem's own tokens.
-type sourceConfig struct {
-	Headers *identity.HeaderOptions
+	Edge            edgeConfig
 }
 
 const maxRetentionDays = 36_500
@@ -89,7 +85,11 @@ func (c *config) readCatalog() (*catalog.Catalog, error) {
 		}
 		return nil, yamldoc.Problems{problem}
 	}
-	return catalog.Parse(c.Catalog, data)
+	parsed, err := catalog.Parse(c.Catalog, data, c.Paths)
+	if err != nil {
+		return nil, err
+	}
+	return parsed, c.Identity.checkTier(parsed)
 }
 
 // parseConfig reads a configuration. The error is a [yamldoc.Problems] with everything that is wrong with it; what could be read is returned
@@ -111,13 +111,15 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 			Data:            filepath.Join(folder, "data"),
 			RetentionDays:   8,
 			Day:             utc,
-			Identity:        []sourceConfig{{}},
+			Identity:        identityConfig{Sources: []sourceConfig{{}}},
 			UsageForMembers: true,
+			Edge:            edgeConfig{Timeouts: gateway.DefaultTimeouts()},
 		},
 	}
 	doc := yamldoc.Parse(file, data)
 	p.root(doc.Root())
 	p.config.CatalogNamed.File = file
+	p.config.Identity.UnknownTierNamed.File = file
 	if p.config.OperatorKeyFile == "" {
 		p.config.OperatorKeyFile = filepath.Join(p.config.Data, "operator.key")
 	}
@@ -135,7 +137,7 @@ func (p *configParser) root(n yamldoc.Node) {
 	var upstream bool
 	fields := map[string]func(yamldoc.Node){
 		"listen":   p.listen,
-		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream = p.url(n) },
+		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream = p.upstream(n) },
 		"upstream_timeout": func(n yamldoc.Node) {
 			if d, ok := p.duration(n); ok {
 				c.UpstreamTimeout = d
@@ -176,14 +178,11 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.UsageForMembers = false
 			}
 		},
-		"portal_url": func(n yamldoc.Node) { c.PortalURL = p.url(n) },
-		"method_override": func(n yamldoc.Node) {
-			if v, ok := n.Bool(); ok && v {
-				refuse(n, "method_override")
-			}
-		},
+		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
+		"method_override": p.methodOverride,
 	}
-	for _, key := range []string{"tls", "trusted_proxies", "cors", "cluster"} {
+	p.edge(fields)
+	for _, key := range []string{"cluster"} {
 		fields[key] = func(n yamldoc.Node) { refuse(n, key) }
 	}
 	if n.Silent() || !n.IsNull() && !n.Map(fields) {
@@ -261,112 +260,6 @@ func (p *configParser) day(n yamldoc.Node) {
 	if rule, err := quota.NewDayRule(zone, starts); err == nil {
 		p.config.Day = rule
 	}
-}
-
-// paths knows one policy so far, the default.
-func (p *configParser) paths(n yamldoc.Node) {
-	fields := map[string]func(yamldoc.Node){}
-	for key, only := range map[string]string{
-		"trailing_slash": "ignore", "parameters": "ignore", "case": "sensitive", "encoded_slash": "reject",
-	} {
-		fields[key] = func(n yamldoc.Node) {
-			if text, ok := p.text(n); ok && text != only {
-				n.Key().Problem("paths.%s: %s is not built yet; write %s, or leave it out", key, text, only)
-			}
-		}
-	}
-	n.Map(fields)
-}
-
-func (p *configParser) unknownApplications(n yamldoc.Node) {
-	if n.IsMap() {
-		n.Map(map[string]func(yamldoc.Node){"tier": func(n yamldoc.Node) { refuse(n, "unknown_applications.tier") }})
-		return
-	}
-	p.oneOf(n, "refuse")
-}
-
-func (p *configParser) identity(n yamldoc.Node) {
-	var sources []sourceConfig
-	var tokens bool
-	const nobody = "names no source; without one nobody is let in"
-	if n.IsEmpty() {
-		n.Problem(nobody)
-	}
-	n.List(func(_ int, item yamldoc.Node) {
-		named := 0
-		name := func(read func(yamldoc.Node)) func(yamldoc.Node) {
-			return func(n yamldoc.Node) { named++; read(n) }
-		}
-		isMap := item.Map(map[string]func(yamldoc.Node){
-			"tokens": name(func(n yamldoc.Node) {
-				if tokens {
-					n.Key().Problem("tokens are a source already; leave this one out")
-				}
-				tokens = true
-				n.Map(map[string]func(yamldoc.Node){"header": func(n yamldoc.Node) { refuse(n, "identity.tokens.header") }})
-				sources = append(sources, sourceConfig{})
-			}),
-			"headers":       name(func(n yamldoc.Node) { sources = append(sources, sourceConfig{Headers: p.headers(n)}) }),
-			"jwt":           name(func(n yamldoc.Node) { refuse(n, "identity.jwt") }),
-			"introspection": name(func(n yamldoc.Node) { refuse(n, "identity.introspection") }),
-		})
-		if item.IsEmpty() {
-			item.Problem(nobody)
-		}
-		if isMap && named > 1 {
-			item.Problem("an item holds one source; begin each with a dash")
-		}
-	})
-	p.config.Identity = sources
-}
-
-func (p *configParser) headers(n yamldoc.Node) *identity.HeaderOptions {
-	o := &identity.HeaderOptions{}
-	header := func(field *string) func(yamldoc.Node) {
-		return func(n yamldoc.Node) {
-			text, ok := p.text(n)
-			if !ok {
-				return
-			}
-			anywhere := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}
-			if _, err := identity.NewHeaders(identity.HeaderOptions{Application: text, From: anywhere}); err != nil {
-				n.Wrong("the name of a header, and not Authorization")
-				return
-			}
-			*field = text
-		}
-	}
-	var keys []string
-	fields := map[string]func(yamldoc.Node){
-		"application": header(&o.Application),
-		"member":      header(&o.Member),
-		"from": func(n yamldoc.Node) {
-			n.List(func(_ int, item yamldoc.Node) {
-				if prefix, ok := p.network(item); ok {
-					o.From = append(o.From, prefix)
-				}
-			})
-			if n.IsList() && len(o.From) == 0 && !n.Faulty() {
-				n.Problem("names nobody; write the addresses that are believed, such as 127.0.0.0/8")
-			}
-		},
-	}
-	for key, read := range fields {
-		fields[key] = func(n yamldoc.Node) { keys = append(keys, key); read(n) }
-	}
-	if !n.Map(fields) {
-		return o
-	}
-	for _, key := range []string{"application", "from"} {
-		if !slices.Contains(keys, key) {
-			n.Missing(key)
-		}
-	}
-	if o.Application != "" && strings.EqualFold(strings.ReplaceAll(o.Application, "_", "-"), strings.ReplaceAll(o.Member, "_", "-")) {
-		n.Problem("application and member must be two headers")
-	}
-	return o
 }
 
 // readBounded reads a file that somebody wrote, unless it is larger than any that makes sense.

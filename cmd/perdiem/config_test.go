@@ -14,7 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/keypair"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/quota"
@@ -40,7 +43,7 @@ func dayRule(t *testing.T, zone, starts string) quota.DayRule {
 
 var compareConfigs = cmp.Options{
 	cmp.Comparer(func(a, b quota.DayRule) bool { return a.Zone() == b.Zone() && a.Starts() == b.Starts() }),
-	cmpopts.EquateComparable(netip.Prefix{}),
+	cmpopts.EquateComparable(netip.Prefix{}, gateway.Host{}, gateway.Origin{}),
 }
 
 func TestConfigDefaults(t *testing.T) {
@@ -48,7 +51,9 @@ func TestConfigDefaults(t *testing.T) {
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
 		UpstreamTimeout: time.Minute, Protection: protectionConfig{Least: 1, Most: 10_000, Tolerance: 500 * time.Millisecond}, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
-		Day:          dayRule(t, "UTC", "00:00"), Identity: []sourceConfig{{}}, UsageForMembers: true,
+		Day:          dayRule(t, "UTC", "00:00"), UsageForMembers: true,
+		Identity: identityConfig{Sources: []sourceConfig{{}}, UnknownTierNamed: yamldoc.Problem{File: "conf/perdiem.yaml"}},
+		Edge:     edgeConfig{Timeouts: gateway.DefaultTimeouts()},
 	}
 	for _, text := range []string{"", "# nothing\n", "{}"} {
 		got, err := parseConfig("conf/perdiem.yaml", []byte(text), getenv)
@@ -76,14 +81,24 @@ operator_key_file: operator.key
 day: {zone: Europe/Berlin, starts: "06:30:15"}
 headers: ${HEADERS}
 when_ledger_is_down: admit
-paths: {trailing_slash: ignore, parameters: ignore, case: sensitive, encoded_slash: reject}
-unknown_applications: refuse
-method_override: false
+paths: {trailing_slash: strict, parameters: keep, case: insensitive, encoded_slash: pass}
+unknown_applications: {tier: development}
+method_override: true
 usage: application
 portal_url: https://developers.example/portal
+tls:
+  gateway: {cert: api.pem, key: keys/api.key}
+  admin: {cert: /etc/ssl/admin.pem, key: "admin-${PORT}.key"}
+trusted_proxies: [10.1.2.3/8, "::1"]
+hosts: [API.example.com, "*.example.com:8443"]
+cors: {origins: ["https://app.example", "http://localhost:${PORT}"], methods: [GET], headers: [Authorization], expose: [X-Sum], credentials: true, max_age: 1m}
+timeouts: {headers: 5s, body: 30s, body_rate: 1000, answer: 20s, idle: 1m}
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
-  - tokens: {}
+  - tokens: {header: x-api-key}
+  - jwt: {jwks: "https://issuer.example/jwks?p=1", issuer: "https://issuer.example/", audience: api, application: azp, member: oid}
+  - jwt: {jwks: "http://localhost:1/jwks", issuer: i, audience: a}
+  - introspection: {url: "http://[::1]:1/introspect", client_id: gw, client_secret: "${WAIT}", audience: api, application: app, member: user}
 `), getenv)
 	if err != nil {
 		t.Fatal(err)
@@ -96,17 +111,59 @@ identity:
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
 		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
-		Identity: []sourceConfig{
+		Paths:          catalog.PathPolicy{StrictSlash: true, Parameters: catalog.KeepParameters, IgnoreCase: true, PassEncodedSlash: true},
+		MethodOverride: true,
+		Identity: identityConfig{TokenHeader: "x-api-key", UnknownTier: "development", UnknownTierNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 15, Column: 30}, Sources: []sourceConfig{
 			{Headers: &identity.HeaderOptions{Application: "X-App-Id", Member: "X-Member-Id", From: []netip.Prefix{
 				netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.1/32"),
 			}}},
 			{},
-		},
+			{JWT: &identity.JWTOptions{JWKS: "https://issuer.example/jwks?p=1", Issuer: "https://issuer.example/", Audience: "api", Application: "azp", Member: "oid"}},
+			{JWT: &identity.JWTOptions{JWKS: "http://localhost:1/jwks", Issuer: "i", Audience: "a", Application: "client_id", Member: "sub"}},
+			{Introspection: &identity.IntrospectionOptions{URL: "http://[::1]:1/introspect", ClientID: "gw", ClientSecret: "5s", Audience: "api", Application: "app", Member: "user"}},
+		}},
 		PortalURL: &url.URL{Scheme: "https", Host: "developers.example", Path: "/portal"},
+		Edge: edgeConfig{
+			TLS: map[string]pairConfig{
+				"gateway": {
+					Files:     keypair.Files{Certificate: "/etc/perdiem/api.pem", Key: "/etc/perdiem/keys/api.key"},
+					CertNamed: yamldoc.Problem{Line: 20, Column: 19}, KeyNamed: yamldoc.Problem{Line: 20, Column: 33},
+				},
+				"admin": {
+					Files:     keypair.Files{Certificate: "/etc/ssl/admin.pem", Key: "/etc/perdiem/admin-9001.key"},
+					CertNamed: yamldoc.Problem{Line: 21, Column: 17}, KeyNamed: yamldoc.Problem{Line: 21, Column: 42},
+				},
+			},
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			Hosts:          []gateway.Host{host(t, "api.example.com"), host(t, "*.example.com:8443")},
+			CORS: &gateway.CORS{
+				Origins: []gateway.Origin{origin(t, "https://app.example"), origin(t, "http://localhost:9001")},
+				Methods: []string{"GET"}, Headers: []string{"Authorization"}, Expose: []string{"X-Sum"}, Credentials: true, MaxAge: time.Minute,
+			},
+			Timeouts: gateway.Timeouts{Headers: 5 * time.Second, Body: 30 * time.Second, BodyRate: 1000, Answer: 20 * time.Second, Idle: time.Minute},
+		},
 	}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
+}
+
+func host(t *testing.T, text string) gateway.Host {
+	t.Helper()
+	h, err := gateway.ParseHost(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func origin(t *testing.T, text string) gateway.Origin {
+	t.Helper()
+	o, err := gateway.ParseOrigin(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 func TestConfigProblems(t *testing.T) {
@@ -130,8 +187,8 @@ func TestConfigProblems(t *testing.T) {
 		{"an address twice", `listen: {admin: "127.0.0.1:1", ops: "127.0.0.1:1"}`, []string{"1:37: ops: 127.0.0.1:1 is the address of admin already"}},
 		{"a port left free twice", `listen: {admin: "127.0.0.1:0", ops: "127.0.0.1:0"}`, nil},
 		{"a gateway without upstream", `listen: {gateway: ":1"}`, []string{"1:10: a gateway needs an upstream; say at the top where admitted requests go, such as upstream: http://127.0.0.1:9000"}},
-		{"upstream of another kind", "upstream: ftp://x", []string{"1:11: upstream: must be http://HOST:PORT or https://HOST, perhaps with a path, not ftp://x"}},
-		{"upstream without host", "upstream: http:///x", []string{"1:11: upstream: must be http://HOST:PORT or https://HOST, perhaps with a path, not http:///x"}},
+		{"upstream of another kind", "upstream: ftp://x", []string{"1:11: upstream: must be http://HOST:PORT, https://HOST or h2c://HOST:PORT, perhaps with a path, not ftp://x"}},
+		{"upstream without host", "upstream: http:///x", []string{"1:11: upstream: must be http://HOST:PORT, https://HOST or h2c://HOST:PORT, perhaps with a path, not http:///x"}},
 		{"upstream with a password", "upstream: http://u:p@x", []string{"1:11: upstream: only a scheme, a host and a path may be told"}},
 		{"upstream with a query", "upstream: http://x/?", []string{"1:11: upstream: only a scheme, a host and a path may be told"}},
 		{"times", "upstream_timeout: 60", []string{"1:19: upstream_timeout: must be a duration such as 1m30s, at least 1ns, not 60"}},
@@ -168,32 +225,82 @@ func TestConfigProblems(t *testing.T) {
 		{"a variable that is not closed", "data: ${EMPTY", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
 		{"a variable without a name", "data: ${}", []string{"1:7: data: write a variable of the environment as ${NAME}"}},
 
-		{"not built yet", "tls: {}\ntrusted_proxies: [10.0.0.0/8]\ncors: {}\ncluster: {registry: x}\nlisten: {rls: x, check: x}\nmethod_override: true\nunknown_applications: {tier: x}", []string{
-			"1:1: tls is not built yet; leave it out",
-			"2:1: trusted_proxies is not built yet; leave it out",
-			"3:1: cors is not built yet; leave it out",
+		{"not built yet", "tls: {check: {}, rls: {}}\n\n\ncluster: {registry: x}\nlisten: {rls: x, check: x}", []string{
+			"1:7: tls.check is not built yet; leave it out",
+			"1:18: tls.rls is not built yet; leave it out",
 			"4:1: cluster is not built yet; leave it out",
 			"5:10: listen.rls is not built yet; leave it out",
 			"5:18: listen.check is not built yet; leave it out",
-			"6:1: method_override is not built yet; leave it out",
-			"7:24: unknown_applications.tier is not built yet; leave it out",
 		}},
-		{"paths that are not built yet", "paths:\n  trailing_slash: exact\n  encoded_slash: pass\n  case: sensitive", []string{
-			"2:3: paths.trailing_slash: exact is not built yet; write ignore, or leave it out",
-			"3:3: paths.encoded_slash: pass is not built yet; write reject, or leave it out",
+		{"paths", "paths:\n  trailing_slash: exact\n  parameters: drop\n  case: true\n  encoded_slash: [pass]\n  slashes: merge\nmethod_override: GET", []string{
+			"2:19: trailing_slash: must be ignore or strict, not exact",
+			"3:15: parameters: must be ignore or keep or reject, not drop",
+			"4:9: case: must be sensitive or insensitive, not true",
+			"5:18: encoded_slash: must be reject or pass, not a list",
+			`6:3: unknown key "slashes"; known here: case, encoded_slash, parameters, trailing_slash`,
+			"7:18: method_override: must be true or false, not GET",
 		}},
+		{"paths as they are", "paths: {trailing_slash: ignore, parameters: reject, case: sensitive, encoded_slash: reject}\nmethod_override: false", nil},
 		{"unknown applications", "unknown_applications: admit", []string{"1:23: unknown_applications: must be refuse, not admit"}},
 
+		{"a path with a doubled slash", "upstream: http://x//y", []string{"1:11: upstream: the path must not have a doubled slash"}},
+		{"certificates", "tls:\n  gateway: {}\n  admin: {cert: 1, key: [x]}\n  ops: ops.pem\n  other: {}", []string{
+			"2:12: cert is missing", "2:12: key is missing",
+			`3:17: cert: must be a text; write it in quotes: "1"`, "3:25: key: must be a text, not a list",
+			"4:8: ops: must be a mapping, not ops.pem",
+			`5:3: unknown key "other"; known here: admin, check, gateway, ops, portal, rls`,
+		}},
+		{"proxies", "trusted_proxies: [everybody]", []string{"1:19: trusted_proxies[0]: must be a range of addresses such as 10.0.0.0/8, not everybody"}},
+		{"no proxies", "trusted_proxies: []", []string{"1:18: trusted_proxies: names nobody; leave it out to believe nobody"}},
+		{"proxies that are no list", "trusted_proxies: 10.0.0.0/8", []string{"1:18: trusted_proxies: must be a list, not 10.0.0.0/8"}},
+		{"hosts", "hosts: [https://a, a b, \"*\"]", []string{
+			"1:9: hosts[0]: must be the name of a host, perhaps with a port, such as api.example.com or *.example.com, not https://a",
+			`1:20: hosts[1]: must be the name of a host, perhaps with a port, such as api.example.com or *.example.com, not "a b"`,
+			"1:25: hosts[2]: must be the name of a host, perhaps with a port, such as api.example.com or *.example.com, not *",
+		}},
+		{"no hosts", "hosts: []", []string{"1:8: hosts: names no host; leave it out to answer for any"}},
+		{"too many hosts", "hosts: [" + strings.Repeat("a, ", 10_000) + "a]", []string{"1:8: hosts: has 10001 items; at most 10000 are read"}},
+		{"origins", "cors: {origins: [\"https://app.example/\", app.example], methods: [\"*\"], headers: [], expose: [a b], max_age: 1500ms}", []string{
+			"1:18: origins[0]: must have the name of a host after its scheme, such as https://app.example or https://*.example.com, not https://app.example/",
+			"1:42: origins[1]: must be an origin as browsers send it, such as https://app.example or http://localhost:3000, without a path; or *, not app.example",
+			"1:66: methods[0]: must be the name of a method, not the text \"*\"",
+			"1:81: headers: names no header; leave it out to allow any",
+			`1:94: expose[0]: must be the name of a header, not "a b"`,
+			"1:109: max_age: must be whole seconds",
+		}},
+		{"no origins", "cors: {}", []string{"1:7: origins is missing"}},
+		{"cookies for anybody", "cors: {origins: [\"*\"], credentials: true}", []string{"1:24: credentials need a list of origins: with * any web site could act in a user's name"}},
+		{"times of clients", "timeouts: {headers: 0s, body: soon, body_rate: 0, write: 1s}", []string{
+			"1:21: headers: must be a duration of more than 0, such as 1m30s, not 0s",
+			"1:31: body: must be a duration of more than 0, such as 1m30s, not soon",
+			"1:48: body_rate: must be a whole number from 1 to 1000000000, not 0",
+			`1:51: unknown key "write"; known here: answer, body, body_rate, headers, idle`,
+		}},
+
 		{"nobody identifies", "identity: []", []string{"1:11: identity: names no source; without one nobody is let in"}},
-		{"nobody identifies, beside another problem", "identity: []\ntls: {}", []string{
+		{"nobody identifies, beside another problem", "identity: []\ncluster: {}", []string{
 			"1:11: identity: names no source; without one nobody is let in",
-			"2:1: tls is not built yet; leave it out",
+			"2:1: cluster is not built yet; leave it out",
 		}},
 		{"an empty source", "identity: [{}]", []string{"1:12: identity[0]: names no source; without one nobody is let in"}},
-		{"sources that are not built yet", "identity:\n  - jwt: {}\n  - introspection: {}\n  - tokens: {header: X-Api-Key}", []string{
-			"2:5: identity.jwt is not built yet; leave it out",
-			"3:5: identity.introspection is not built yet; leave it out",
-			"4:14: identity.tokens.header is not built yet; leave it out",
+		{"issuers of whom nothing is told", "identity:\n  - jwt: {}\n  - introspection: {}\n  - tokens: {header: Authorization}", []string{
+			"2:10: jwks is missing",
+			"2:10: issuer is missing",
+			"2:10: audience is missing",
+			"3:20: url is missing",
+			"3:20: client_id is missing",
+			"3:20: client_secret is missing",
+			"4:22: header: must be the name of a header, and not Authorization, not Authorization",
+		}},
+		{"an issuer over the open net", "identity:\n  - jwt: {jwks: \"http://issuer.example/jwks\", issuer: a, audience: b, application: sub}", []string{
+			"2:17: jwks: must begin with https: over http anybody in between could make callers up (http is for this machine alone, such as http://127.0.0.1:9000)",
+			"2:10: jwt: application and member must be two claims",
+		}},
+		{"a secret that is not there", "identity:\n  - introspection: {url: \"https://a/b\", client_id: a, client_secret: \"file:no/such\"}", []string{
+			"2:70: client_secret: the secret cannot be read: stat no/such: no such file or directory",
+		}},
+		{"unknown applications of no tier", "unknown_applications: {}", []string{
+			"1:23: tier is missing",
 		}},
 		{"two sources in one item", "identity: [{tokens: {}, headers: {application: A, from: [\"::1\"]}}]", []string{"1:12: identity[0]: an item holds one source; begin each with a dash"}},
 		{"tokens twice", "identity: [{tokens: {}}, {tokens: {}}]", []string{"1:27: tokens are a source already; leave this one out"}},
@@ -265,7 +372,7 @@ func TestConfigAndCatalogProblems(t *testing.T) {
 func FuzzConfig(f *testing.F) {
 	for _, seed := range []string{
 		"", "listen: {gateway: \":0\"}\nupstream: http://x\n", "identity: [{headers: {application: A, member: B, from: [\"::1\"]}}]",
-		"day: {zone: Europe/Berlin, starts: \"06:00\"}", "data: ${EMPTY}${", "a: &a [*a]", "? x\n: y", "identity:\n- tokens: {}\n- tokens",
+		"day: {zone: Europe/Berlin, starts: \"06:00\"}", "tls: {gateway: {cert: a, key: b}}\nhosts: [a, \"*.b:1\"]\ncors: {origins: [\"*\"], max_age: 1s}\ntrusted_proxies: [\"::1\"]", "data: ${EMPTY}${", "a: &a [*a]", "? x\n: y", "identity:\n- tokens: {}\n- tokens",
 	} {
 		f.Add(seed)
 	}
@@ -283,12 +390,23 @@ func FuzzConfig(f *testing.F) {
 			t.Fatal(err)
 		}
 		if c.Data == "" || c.Admin == "" || c.Ops == "" || c.RetentionDays < 1 || c.UpstreamTimeout <= 0 || c.Day == (quota.DayRule{}) ||
-			c.Protection.Least < 1 || c.Protection.Most < c.Protection.Least || c.Protection.Tolerance <= 0 || len(c.Identity) == 0 || c.Gateway != "" && c.Upstream == nil {
+			c.Protection.Least < 1 || c.Protection.Most < c.Protection.Least || c.Protection.Tolerance <= 0 ||
+			len(c.Identity.Sources) == 0 || c.Gateway != "" && c.Upstream == nil {
 			t.Errorf("%q is read as %+v", text, c)
 		}
-		for _, s := range c.Identity {
+		for _, s := range c.Identity.Sources {
 			if s.Headers != nil {
 				if _, err := identity.NewHeaders(*s.Headers); err != nil {
+					t.Errorf("%q: %v", text, err)
+				}
+			}
+			if s.JWT != nil {
+				if _, err := identity.NewJWT(*s.JWT); err != nil {
+					t.Errorf("%q: %v", text, err)
+				}
+			}
+			if s.Introspection != nil {
+				if _, err := identity.NewIntrospection(*s.Introspection); err != nil {
 					t.Errorf("%q: %v", text, err)
 				}
 			}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/adminapi"
-	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -67,7 +66,12 @@ func (c demoCommand) Run(p *program) (err error) {
 	}
 	limitMemory(p.getenv)
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error { return c.introduce(p, n, folder, upstream.address) })
+	err = p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error { return c.introduce(p, n, folder, upstream.address) })
+	if taken, ok := errors.AsType[*addressError](err); ok { // the configuration is ours, and the flags are the user's
+		flag := "--" + strings.TrimPrefix(taken.name, "listen.")
+		return fmt.Errorf("the address of %s cannot be had: %w: end what listens there, or give another address", flag, taken.cause)
+	}
+	return err
 }
 
 // write writes configuration and catalog into the folder, and returns the configuration read.
@@ -109,7 +113,7 @@ catalog: catalog.yaml
 // introduce issues tokens, and prints what there is to try.
 func (c demoCommand) introduce(p *program, n *node, folder, upstream string) error {
 	issue := func(member string) (string, error) {
-		secret, hash := identity.NewToken()
+		secret, hash := n.tokenKey.NewToken()
 		_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: demoApplication, Member: member, Actor: "demo"})
 		return secret, err
 	}

@@ -29,6 +29,12 @@ func TestScripts(t *testing.T) {
 			"soon":      soon,
 			"reached":   reached,
 			"curlagain": curlAgain,
+			"load":      load,
+			"between":   between,
+			"flip":      flip,
+
+			"certificate": certificate,
+			"securely":    securely,
 		},
 	})
 }

@@ -13,16 +13,17 @@ import (
 const defaultMemory = 560 << 20
 
 // defaultGarbage is how far the heap may grow between two collections, in per cent of what is in use. Go's own 100 makes a small node, which
-// has some ten megabytes in use, collect many times a second, for 8 % of its time. However much is in use, the limit of the memory holds.
+// has some ten megabytes in use, collect many times a second, for 8 % of its time. The limit of the memory holds all the same.
 const defaultGarbage = 400
 
 // limitMemory tells the garbage collector how much memory there is, unless GOMEMLIMIT has told it: what perdiem needs, and less where the
-// control group allows less. Within that it may be lazy, unless GOGC has told it how lazy.
+// control group allows less. Within a limit it may be lazy, unless GOGC has told it how lazy.
 func limitMemory(getenv func(string) (string, bool)) {
 	if text, set := getenv("GOMEMLIMIT"); !set || text == "" {
 		debug.SetMemoryLimit(min(defaultMemory, groupMemory()/5*4))
 	}
-	if text, set := getenv("GOGC"); !set || text == "" {
+	bounded := debug.SetMemoryLimit(-1) != math.MaxInt64
+	if text, set := getenv("GOGC"); bounded && (!set || text == "") {
 		debug.SetGCPercent(defaultGarbage)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/keypair"
 	"github.com/perdiem/perdiem/internal/telemetry"
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/lease/embedledger"
@@ -44,6 +45,7 @@ type node struct {
 	doors     doors
 	snapshots *snapshots
 	key       *adminapi.Key
+	tokenKey  *identity.TokenKey
 	tokens    *identity.Tokens // nil where the configuration has no such source
 	usage     *usage.Reader
 	protect   *protect.Limiter // nil where there is no gateway, or no protection
@@ -51,6 +53,8 @@ type node struct {
 	admin     *http.Server
 	ops       *http.Server
 	address   addresses
+	backups   backups
+	pairs     map[string]*keypair.Pair // certificates by the listener's name
 
 	following sync.WaitGroup     // what follows the registry
 	unfollow  context.CancelFunc // ends it
@@ -63,6 +67,8 @@ type addresses struct {
 	Gateway string `json:"gateway,omitempty"`
 	Admin   string `json:"admin"`
 	Ops     string `json:"ops"`
+	// AdminCertificate is the admin listener's certificate in PEM, by which commands on this machine know the node; empty: it speaks without TLS.
+	AdminCertificate string `json:"adminCertificate,omitempty"`
 }
 
 // doors are the listeners of a node; nil: there is none.
@@ -88,6 +94,7 @@ type nodeOptions struct {
 // startNode returns a node that serves. When it fails it leaves nothing open.
 func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err error) {
 	n := &node{config: c, log: o.Log, now: o.Now, build: readBuild(), failed: make(chan error, 3)}
+	n.backups.node = n
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop(ctx))
@@ -96,10 +103,16 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	if n.lock, err = lockFolder(c.Data); err != nil {
 		return nil, err
 	}
-	if err := removeNodeFile(c.Data); err != nil { // a node that was killed left it
+	if err := refuseHalfRestored(c.Data); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(removeNodeFile(c.Data), removeCopies(c.Data)); err != nil { // a node that was killed left them
 		return nil, err
 	}
 	// Whatever may refuse a start comes before the first change to the registry.
+	if err := n.openPairs(); err != nil {
+		return nil, err
+	}
 	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
 		return nil, err
 	}
@@ -127,7 +140,7 @@ func (n *node) openStores(ctx context.Context, accept bool) (err error) {
 	if err != nil {
 		return err
 	}
-	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now})
+	n.registry, err = sqlregistry.OpenSQLite(ctx, filepath.Join(n.config.Data, "registry.db"), sqlregistry.Options{Now: n.now, Paths: n.config.Paths})
 	if err != nil {
 		return err
 	}
@@ -147,6 +160,9 @@ func (n *node) configure(ctx context.Context) error {
 		return err
 	}
 	if err := n.keepDayRule(ctx); err != nil {
+		return err
+	}
+	if n.tokenKey, err = identity.OpenTokenKey(ctx, n.registry.KeepSetting); err != nil {
 		return err
 	}
 	n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile)
@@ -200,6 +216,7 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 		return fmt.Errorf("%w: set the clock right and start again; or, if the clock is right, move %s away and start once with --accept-ledger, "+
 			"which forgets what was used today", err, folder)
 	}
+	n.tellRestored(day)
 	if err := n.ledger.Drop(day.Date - quota.Date(n.config.RetentionDays)); err != nil { // retention_days may have been lowered
 		return err
 	}
@@ -237,11 +254,23 @@ func (n *node) listen() (err error) {
 	return err
 }
 
+// addressError is the error of an address that cannot be listened at.
+type addressError struct {
+	name  string // the key that configures it
+	cause error
+}
+
+func (e *addressError) Error() string {
+	return fmt.Sprintf("%s cannot be had: %v: end what listens there, or configure another address", e.name, e.cause)
+}
+
+func (e *addressError) Unwrap() error { return e.cause }
+
 // listen takes an address, and returns it with the port that it got.
 func listen(name, address string) (net.Listener, string, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s cannot be had: %w: end what listens there, or configure another address", name, err)
+		return nil, "", &addressError{name, err}
 	}
 	// The host stays as it was configured: the system may call 0.0.0.0 by another name.
 	host, _, err := net.SplitHostPort(address)
@@ -270,8 +299,10 @@ func (n *node) openDoors(follow context.Context) error {
 		}
 		n.gateway, err = gateway.New(gateway.Options{
 			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout, Protect: n.protect,
-			Admit: admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
-			Now: n.now, Log: n.log, Observe: n.observe,
+			TLS: n.tls("gateway"), TrustedProxies: n.config.Edge.TrustedProxies, Hosts: n.config.Edge.Hosts, CORS: n.config.Edge.CORS,
+			Timeouts: n.config.Edge.Timeouts,
+			Admit:    admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
+			MethodOverride: n.config.MethodOverride, Now: n.now, Log: n.log, Observe: n.observe,
 		})
 		if err != nil {
 			return err
@@ -279,43 +310,26 @@ func (n *node) openDoors(follow context.Context) error {
 		n.serve("listen.gateway", n.doors.gateway, n.gateway.Serve)
 	}
 	api, err := adminapi.New(adminapi.Options{
-		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: identity.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
+		Changed: n.snapshots.refresh, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.admin = n.server(api)
-	n.serve("listen.admin", n.doors.admin, n.admin.Serve)
+	n.serve("listen.admin", n.doors.admin, n.encrypted("admin", n.admin))
 	n.ops = n.server(n.telemetry)
-	n.serve("listen.ops", n.doors.ops, n.ops.Serve)
+	n.serve("listen.ops", n.doors.ops, n.encrypted("ops", n.ops))
 	return nil
 }
 
 func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
-	var sources []identity.Source
-	for _, c := range n.config.Identity {
-		if c.Headers != nil {
-			headers, err := identity.NewHeaders(*c.Headers)
-			if err != nil {
-				return nil, err
-			}
-			sources = append(sources, headers)
-			continue
-		}
-		tokens, err := identity.NewTokens(identity.TokenOptions{Registry: n.registry, Now: n.now, Logger: n.log})
-		if err != nil {
-			return nil, err
-		}
-		if err := tokens.ReadRevocations(follow); err != nil {
-			return nil, err
-		}
-		n.tokens = tokens
-		n.following.Go(func() { tokens.Run(follow) })
-		sources = append(sources, tokens)
+	sources, err := n.sources(follow)
+	if err != nil {
+		return nil, err
 	}
 	return admit.New(admit.Options{
-		Catalog: n.snapshots.current, Callers: identity.New(sources...), Take: n.take, Now: n.now,
+		Catalog: n.snapshots.current, Callers: identity.New(sources...), Take: n.take, Now: n.now, Register: n.register(),
 	})
 }
 
@@ -386,7 +400,9 @@ func (n *node) ready() error {
 
 func (n *node) figures() telemetry.Figures {
 	book, ledger := n.book.Stats(), n.ledger.Stats()
+	restoration, _ := n.ledger.Restored()
 	return telemetry.Figures{
+		Incomplete:     restoration.IsIncomplete(n.book.Day().Start),
 		LedgerUp:       !book.Down && n.ledger.Healthy() == nil,
 		LedgerRequests: book.Requests,
 		LedgerAsks:     book.Asks,
@@ -404,7 +420,8 @@ func (n *node) figures() telemetry.Figures {
 func (n *node) status() adminapi.Status {
 	day, s := n.book.Day(), n.snapshots.current()
 	status := adminapi.Status{
-		Version: n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
+		Restored: n.restored(),
+		Version:  n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
 		CatalogVersion: s.Version(), Endpoints: len(s.Endpoints()), Applications: len(s.Applications()),
 	}
 	if err := n.ready(); err != nil {
@@ -426,10 +443,13 @@ func (n *node) mayApply(data []byte) error {
 		"catalog out of the configuration. With --dry-run any file can be tried.", n.config.Catalog)
 }
 
-// reload applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged.
+// reload reads certificates again, and applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged.
 func (n *node) reload(ctx context.Context) {
+	n.reloadPairs()
 	if n.config.Catalog == "" {
-		n.log.Warn("there is nothing to read again: the configuration names no catalog")
+		if len(n.pairs) == 0 {
+			n.log.Warn("there is nothing to read again: the configuration names no catalog and no certificate")
+		}
 		return
 	}
 	changes, err := n.snapshots.applyFile(ctx)

@@ -12,9 +12,18 @@ import (
 // The file in the data folder in which a node that runs writes where it listens, for commands on the same machine.
 const nodeFile = "node.json"
 
+// nodeFormat is the version of the file's form. The form without a version, of the first perdiem, is the same but for that.
+const nodeFormat = 1
+
+// nodeNote is what the file says. A command may be of another version than the node.
+type nodeNote struct {
+	Format int `json:"format"`
+	addresses
+}
+
 // writeNodeFile replaces the file as a whole.
 func writeNodeFile(folder string, a addresses) error {
-	data, err := json.Marshal(a)
+	data, err := json.Marshal(nodeNote{nodeFormat, a})
 	if err != nil {
 		return err
 	}
@@ -48,9 +57,17 @@ func readNodeFile(folder string) (addresses, error) {
 	if err != nil {
 		return addresses{}, err
 	}
-	var a addresses
-	if err := json.Unmarshal(data, &a); err != nil || a.Admin == "" {
+	return parseNodeFile(file, data)
+}
+
+func parseNodeFile(file string, data []byte) (addresses, error) {
+	var note nodeNote
+	err := json.Unmarshal(data, &note)
+	if note.Format > nodeFormat {
+		return addresses{}, fmt.Errorf("%s was written by a newer perdiem (its form is version %d, and this one knows none after %d): use the commands of the perdiem that runs", file, note.Format, nodeFormat)
+	}
+	if err != nil || note.Admin == "" || note.Format < 0 {
 		return addresses{}, fmt.Errorf("%s cannot be read: start the node again, which writes it", file)
 	}
-	return a, nil
+	return note.addresses, nil
 }

@@ -24,18 +24,6 @@ type userGrantCommand struct {
 
 func (userGrantCommand) Run() error { return notBuilt("user grant") }
 
-type backupCommand struct {
-	File string `arg:"" help:"The file to write."`
-}
-
-func (backupCommand) Run() error { return notBuilt("backup") }
-
-type restoreCommand struct {
-	File string `arg:"" help:"The file to read."`
-}
-
-func (restoreCommand) Run() error { return notBuilt("restore") }
-
 type nodesCommand struct{}
 
 func (nodesCommand) Run() error { return notBuilt("nodes") }

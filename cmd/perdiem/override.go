@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -80,7 +81,20 @@ func (c overrideSetCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodPut, "overrides", nil, adminapi.Override{Application: c.App, Endpoint: c.Endpoint, Limits: limits}, nil)
+	if err := node.call(http.MethodPut, "overrides", nil, adminapi.Override{Application: c.App, Endpoint: c.Endpoint, Limits: limits}, nil); err != nil {
+		return err
+	}
+	words := []string{"override", c.App, c.Endpoint, "set:"}
+	for _, l := range []struct {
+		name  string
+		limit *adminapi.Limit
+	}{{"application", limits.Application}, {"member", limits.Member}} {
+		if l.limit != nil {
+			words = append(words, l.name, quota.Limit(*l.limit).String())
+		}
+	}
+	_, err = fmt.Fprintln(p.stdout, strings.Join(words, " "))
+	return err
 }
 
 type overrideClearCommand struct {
@@ -94,5 +108,9 @@ func (c overrideClearCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodDelete, "overrides", url.Values{"application": {c.App}, "endpoint": {c.Endpoint}}, nil, nil)
+	if err := node.call(http.MethodDelete, "overrides", url.Values{"application": {c.App}, "endpoint": {c.Endpoint}}, nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "override %s %s cleared\n", c.App, c.Endpoint)
+	return err
 }

@@ -37,8 +37,8 @@ type commands struct {
 	Override    overrides       `cmd:"" help:"Limits of one application that differ from its tier's."`
 	OperatorKey operatorKeys    `cmd:"" help:"The key with which operators use the admin API."`
 	User        userCommands    `cmd:"" help:"Accounts of the Developer Portal (not built yet)."`
-	Backup      backupCommand   `cmd:"" help:"Save the embedded stores (not built yet)."`
-	Restore     restoreCommand  `cmd:"" help:"Bring saved stores back (not built yet)."`
+	Backup      backupCommand   `cmd:"" help:"Save the stores of a node that runs."`
+	Restore     restoreCommand  `cmd:"" help:"Bring saved stores back, into an empty data folder."`
 	Nodes       nodesCommand    `cmd:"" help:"List the nodes of a cluster (not built yet)."`
 	Migrate     migrateCommand  `cmd:"" help:"Move embedded stores to a cluster's (not built yet)."`
 	Version     versionCommand  `cmd:"" help:"Print the version."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -49,10 +50,24 @@ func (s *snapshots) applyFile(ctx context.Context) ([]catalog.Change, error) {
 	return changes, s.refresh(ctx)
 }
 
+// reach takes up the registry's catalog, unless one of at least this version holds already: of many that wait, one reads it.
+func (s *snapshots) reach(ctx context.Context, version int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current().Version() >= version {
+		return nil
+	}
+	return s.refreshLocked(ctx)
+}
+
 // refresh takes up the registry's catalog.
 func (s *snapshots) refresh(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.refreshLocked(ctx)
+}
+
+func (s *snapshots) refreshLocked(ctx context.Context) error {
 	c, version, err := s.registry.Catalog(ctx)
 	if fault.KindOf(err) == fault.NotFound {
 		c, version, err = emptyCatalog(), 0, nil
@@ -60,9 +75,9 @@ func (s *snapshots) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version})
+	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version, Paths: s.config.Paths})
 	if err != nil {
-		return err
+		return fmt.Errorf("the registry's catalog makes no sense as paths are read here; set paths as they were, or name a catalog that does:\n%w", err)
 	}
 	s.now.Store(snapshot)
 	s.swapped(snapshot)

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ type stage struct {
 	exited   chan struct{} // closed when the node has ended
 	out      *transcript
 	err      *transcript
+	load     *callers // nil: nobody calls
 }
 
 // upstream answers every request by its method and path, and counts those that reach it.
@@ -117,6 +119,9 @@ func setupStage(env *testscript.Env) error {
 	}
 	s.env = env.Vars
 	env.Defer(func() {
+		if s.load != nil {
+			s.load.end()
+		}
 		if s.node != nil {
 			_ = s.node.Process.Kill()
 			<-s.exited
@@ -409,4 +414,105 @@ func curlAgain(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("curlagain: no 429 within 100 requests")
+}
+
+// callers call without pause.
+type callers struct {
+	stop     chan struct{}
+	group    sync.WaitGroup
+	admitted atomic.Int64
+	other    atomic.Int64 // answers other than 200
+}
+
+func (c *callers) end() {
+	close(c.stop)
+	c.group.Wait()
+}
+
+// load has four callers make a request over and over, from "load begin METHOD PATH" until "load end". Both, and "load reach N", which waits until
+// N more calls were admitted, put how many were admitted into $ADMITTED.
+func load(ts *testscript.TestScript, neg bool, args []string) {
+	s := staged(ts)
+	switch {
+	case neg || len(args) == 0:
+		ts.Fatalf("usage: load begin METHOD PATH | reach N | end")
+	case args[0] == "begin" && len(args) == 3 && s.load == nil:
+		c := &callers{stop: make(chan struct{})}
+		s.load = c
+		gateway, token := ts.Getenv("GATEWAY"), ts.Getenv("TOKEN")
+		for range 4 {
+			c.group.Go(func() {
+				for {
+					select {
+					case <-c.stop:
+						return
+					default:
+					}
+					r, err := http.NewRequest(args[1], "http://"+gateway+args[2], nil)
+					if err != nil {
+						c.other.Add(1)
+						return
+					}
+					r.Header.Set("Authorization", "Bearer "+token)
+					answer, err := http.DefaultClient.Do(r)
+					if err != nil {
+						c.other.Add(1)
+						return
+					}
+					_, _ = io.Copy(io.Discard, answer.Body)
+					_ = answer.Body.Close()
+					if answer.StatusCode == http.StatusOK {
+						c.admitted.Add(1)
+					} else {
+						c.other.Add(1)
+					}
+				}
+			})
+		}
+	case args[0] == "reach" && len(args) == 2 && s.load != nil:
+		more, err := strconv.ParseInt(args[1], 10, 64)
+		ts.Check(err)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for began, least := time.Now(), s.load.admitted.Load()+more; s.load.admitted.Load() < least; <-tick.C {
+			if time.Since(began) > patience {
+				ts.Fatalf("load: %d calls were admitted, and %d otherwise", s.load.admitted.Load(), s.load.other.Load())
+			}
+		}
+	case args[0] == "end" && len(args) == 1 && s.load != nil:
+		s.load.end()
+		if n := s.load.other.Load(); n > 0 {
+			ts.Fatalf("load: %d calls were not admitted", n)
+		}
+		defer func() { s.load = nil }()
+	default:
+		ts.Fatalf("load: not now: %q", args)
+	}
+	ts.Setenv("ADMITTED", strconv.FormatInt(s.load.admitted.Load(), 10))
+}
+
+// between checks that numbers do not fall.
+func between(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: between LOW NUMBER HIGH")
+	}
+	var last int64
+	for i, arg := range args {
+		n, err := strconv.ParseInt(arg, 10, 64)
+		ts.Check(err)
+		if i > 0 && n < last {
+			ts.Fatalf("between: %d is less than %d", n, last)
+		}
+		last = n
+	}
+}
+
+// flip copies a file, with a bit in the middle turned.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE TO")
+	}
+	data := []byte(ts.ReadFile(args[0]))
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o600))
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -64,7 +66,11 @@ func (c tokenRevokeCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	return node.call(http.MethodDelete, "tokens", url.Values{"id": {c.ID}}, nil, nil)
+	if err := node.call(http.MethodDelete, "tokens", url.Values{"id": {c.ID}}, nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "token %s revoked\n", c.ID)
+	return err
 }
 
 type tokenListCommand struct {
@@ -77,29 +83,39 @@ func (c tokenListCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Tokens []adminapi.Token `json:"tokens"`
-	}
-	if err := node.call(http.MethodGet, "tokens", url.Values{"application": {c.App}}, nil, &answer); err != nil {
-		return err
-	}
+	// Each page is written as it comes: an application may have more tokens than fit in memory. Within a page, columns are aligned.
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tMEMBER\tCREATED\tEXPIRES\tSTATE")
-	for _, t := range answer.Tokens {
-		member := t.Member
-		if member == "" {
-			member = "-"
+	query := url.Values{"application": {c.App}}
+	for {
+		var page adminapi.TokenPage
+		if err := node.call(http.MethodGet, "tokens", query, nil, &page); err != nil {
+			return err
 		}
-		state := "valid"
-		switch {
-		case t.Revoked != nil:
-			state = "revoked"
-		case t.Expires != nil && !p.now().Before(*t.Expires):
-			state = "expired"
+		for _, t := range page.Tokens {
+			fmt.Fprintln(w, tokenRow(t, p.now()))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, member, instant(&t.Created, ""), instant(t.Expires, "never"), state)
+		if err := w.Flush(); err != nil || page.Next == 0 {
+			return err
+		}
+		query.Set("after", strconv.FormatInt(page.Next, 10))
 	}
-	return w.Flush()
+}
+
+// tokenRow returns a token's line, its columns parted by tabs.
+func tokenRow(t adminapi.Token, now time.Time) string {
+	member := t.Member
+	if member == "" {
+		member = "-"
+	}
+	state := "valid"
+	switch {
+	case t.Revoked != nil:
+		state = "revoked"
+	case t.Expires != nil && !now.Before(*t.Expires):
+		state = "expired"
+	}
+	return strings.Join([]string{t.ID, member, instant(&t.Created, ""), instant(t.Expires, "never"), state}, "\t")
 }
 
 // checkMember refuses a --member that is no id. An empty one is refused as well: a shell's variable that was not set would otherwise make an

@@ -111,10 +111,15 @@ func (v values) path(n yamldoc.Node) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	if !filepath.IsAbs(text) {
-		text = filepath.Join(v.folder, text)
+	return v.inFolder(text), true
+}
+
+// inFolder returns a path that begins at the configuration's folder, unless it is absolute.
+func (v values) inFolder(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(v.folder, path)
 	}
-	return filepath.Clean(text), true
+	return filepath.Clean(path)
 }
 
 // address returns an address to listen at, as HOST:PORT; HOST may be empty for all of the machine's.

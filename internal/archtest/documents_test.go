@@ -45,18 +45,18 @@ func TestKeysAreDocumented(t *testing.T) {
 	}
 }
 
-// keys returns the keys for which the files that match a pattern have readers: they keep them in maps of type map[string]func(yamldoc.Node), which they write out, or fill
+// keys returns the keys for which files have readers: they keep them in maps of type map[string]func(yamldoc.Node), which they write out, or fill
 // by fields[key] = …, where key may run through a list or a map that is written out.
 func keys(t *testing.T, pattern string) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, pattern))
+	paths, err := filepath.Glob(filepath.Join(root, pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
-	for _, file := range files {
-		if !strings.HasSuffix(file, "_test.go") {
-			addKeys(t, file, found)
+	for _, path := range paths {
+		if !strings.HasSuffix(path, "_test.go") {
+			addKeys(t, path, found)
 		}
 	}
 	if len(found) < 10 {

@@ -30,6 +30,7 @@ type Options struct {
 // Figures are what other parts of a node count themselves.
 type Figures struct {
 	LedgerUp       bool   // the last request to the ledger was answered
+	Incomplete     bool   // the running day's counters lack what was granted between a backup and its restoration
 	LedgerRequests int64  // requests to the ledger to borrow
 	LedgerAsks     int64  // counters named in them
 	LedgerWrites   int64  // batches written, synced if durability is disk
@@ -62,8 +63,9 @@ type Request struct {
 
 // Telemetry counts requests and serves what it knows. It is an [http.Handler], safe for concurrent use.
 type Telemetry struct {
-	ready func() error
-	mux   *http.ServeMux
+	ready   func() error
+	mux     *http.ServeMux
+	metrics *prometheus.Registry
 
 	endpoints atomic.Pointer[map[string]bool]
 	requests  *prometheus.CounterVec
@@ -98,18 +100,18 @@ func New(o Options) (*Telemetry, error) {
 		}),
 	}
 	t.endpoints.Store(new(map[string]bool{}))
-	metrics := prometheus.NewRegistry()
+	t.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		t.requests, t.durations, t.decisions,
 		newFigureCollector(o),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
-		if err := metrics.Register(c); err != nil {
+		if err := t.metrics.Register(c); err != nil {
 			return nil, err
 		}
 	}
-	t.mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	t.mux.Handle("GET /metrics", promhttp.HandlerFor(t.metrics, promhttp.HandlerOpts{}))
 	t.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	t.mux.HandleFunc("GET /readyz", t.serveReady)
 	return t, nil
@@ -181,13 +183,9 @@ func newFigureCollector(o Options) *figureCollector {
 		c.metrics = append(c.metrics, figureMetric{desc: prometheus.NewDesc("perdiem_"+name, help, nil, nil), kind: kind, value: value})
 	}
 	count, gauge := prometheus.CounterValue, prometheus.GaugeValue
-	truth := func(yes bool) float64 {
-		if yes {
-			return 1
-		}
-		return 0
-	}
 	add(gauge, "ledger_up", "1 while the ledger answers, 0 while it is down.", func(f *Figures) float64 { return truth(f.LedgerUp) })
+	add(gauge, "ledger_incomplete", "1 until the reset of the day in which the stores were restored from a backup: what was granted in between is not counted.",
+		func(f *Figures) float64 { return truth(f.Incomplete) })
 	add(count, "ledger_requests_total", "Requests to the ledger to borrow.", func(f *Figures) float64 { return float64(f.LedgerRequests) })
 	add(count, "ledger_asks_total", "Counters named in requests to borrow.", func(f *Figures) float64 { return float64(f.LedgerAsks) })
 	add(count, "ledger_writes_total", "Batches that the ledger wrote.", func(f *Figures) float64 { return float64(f.LedgerWrites) })
@@ -215,6 +213,14 @@ func newFigureCollector(o Options) *figureCollector {
 		kind: gauge, value: func(*Figures) float64 { return 1 },
 	})
 	return c
+}
+
+// truth is 1 for true and 0 for false.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Describe implements [prometheus.Collector].

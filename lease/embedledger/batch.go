@@ -25,6 +25,14 @@ type item struct {
 	index int // of the ask or return
 }
 
+// member returns the member whose counter it is, or nil.
+func (i *item) member() *lease.MemberKey {
+	if len(i.key) != memberKeyLen || i.key[dayPrefixLen] != kindMember {
+		return nil
+	}
+	return (*lease.MemberKey)(i.key[dayPrefixLen+1:])
+}
+
 // reset forgets the counters of the last change.
 func (b *batch) reset() { b.keys, b.items = b.keys[:0], b.items[:0] }
 
@@ -48,23 +56,31 @@ func (b *batch) sort() error {
 }
 
 // apply reads each counter, lets change alter its record, and writes those that it says have changed. found tells
-// change whether the counter exists.
-func (b *batch) apply(db *pebble.DB, w *pebble.Batch, change func(index int, r *lease.Record, found bool) (changed bool)) (err error) {
-	// Get never uses the bloom filters of the bottom level, an iterator does when it is told to.
-	it, err := db.NewIter(&pebble.IterOptions{UseL6Filters: true})
-	if err != nil {
-		return err
-	}
+// change whether the counter exists. The day's filter may be nil.
+func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(index int, r *lease.Record, found bool) (changed bool)) (err error) {
+	var it *pebble.Iterator // made when it is needed
 	defer func() {
+		if it == nil {
+			return
+		}
 		if e := it.Close(); err == nil {
 			err = e
 		}
 	}()
 	var r lease.Record
 	for _, item := range b.items {
-		found := it.SeekPrefixGE(item.key)
-		if err := it.Error(); err != nil {
-			return err
+		member, found := item.member(), false
+		if f == nil || member == nil || !f.complete || f.has(member) {
+			if it == nil {
+				// Get never uses the bloom filters of the bottom level, an iterator does when it is told to.
+				if it, err = db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+					return err
+				}
+			}
+			found = it.SeekPrefixGE(item.key)
+			if err := it.Error(); err != nil {
+				return err
+			}
 		}
 		if found {
 			if err := decodeRecord(it.Value(), &r); err != nil {
@@ -77,6 +93,9 @@ func (b *batch) apply(db *pebble.DB, w *pebble.Batch, change func(index int, r *
 			b.value = appendRecord(b.value[:0], &r)
 			if err := w.Set(item.key, b.value, nil); err != nil {
 				return err
+			}
+			if f != nil && member != nil && !found {
+				f.add(member)
 			}
 		}
 	}

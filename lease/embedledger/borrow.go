@@ -37,6 +37,9 @@ func (l *Ledger) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, gr
 		if err := l.meta.retains(day.Date); err != nil {
 			return err
 		}
+		if err := l.openFilterLocked(day.Date); err != nil {
+			return err
+		}
 		b := &l.work
 		b.reset()
 		for i := range asks {
@@ -45,7 +48,7 @@ func (l *Ledger) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, gr
 		if err := b.sort(); err != nil {
 			return err
 		}
-		return b.apply(l.db, w, func(i int, r *lease.Record, _ bool) bool {
+		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, _ bool) bool {
 			changed := grant(&asks[i], r, &grants[i])
 			if grants[i].Calls > 0 {
 				granted++

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/perdiem/perdiem/lease/embedledger"
@@ -144,32 +143,6 @@ func TestMissing(t *testing.T) {
 				t.Errorf("Open: %v, want %q and how to go on", err, test.says)
 			}
 		})
-	}
-}
-
-// TestNewerFormat opens a ledger that a later version wrote.
-func TestNewerFormat(t *testing.T) {
-	dir := t.TempDir()
-	l, err := embedledger.Open(embedledger.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pebble.Open(dir, &pebble.Options{FormatMajorVersion: pebble.FormatTableFormatV6, Logger: silence{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Set([]byte("\x00format"), []byte{2}, pebble.Sync); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = embedledger.Open(embedledger.Options{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "newer perdiem") || strings.Contains(err.Error(), "damaged") {
-		t.Errorf("Open of a newer format: %v", err)
 	}
 }
 

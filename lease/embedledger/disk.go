@@ -27,9 +27,11 @@ const patience = 100 * time.Millisecond
 //     the disk is what a crash at that moment would have left, and opens again.
 //   - With durability "process" files are written but not synced: what was written survives the process
 //     as it is.
+//   - Files of a copy (see [Ledger.Checkpoint]) are none of this type's business.
 type disk struct {
 	vfs.FS
 	sync    bool
+	aside   string                // the folder of copies
 	patient atomic.Bool           // set once the ledger is open
 	short   atomic.Int32          // writes that wait for room
 	failure atomic.Pointer[error] // why the files are frozen; nil: they are not
@@ -38,8 +40,8 @@ type disk struct {
 	stopped sync.Once
 }
 
-func newDisk(fs vfs.FS, sync bool, onFail func(error)) *disk {
-	return &disk{FS: fs, sync: sync, onFail: onFail, stop: make(chan struct{})}
+func newDisk(fs vfs.FS, sync bool, aside string, onFail func(error)) *disk {
+	return &disk{FS: fs, sync: sync, aside: aside, onFail: onFail, stop: make(chan struct{})}
 }
 
 // Close ends all waiting for room.
@@ -116,6 +118,9 @@ func (d *disk) open(what, name string, do func() (vfs.File, error)) vfs.File {
 // Create implements [vfs.FS]. A manifest is made known to its folder at once: Pebble does so only together with the
 // marker that points to it, and a loss of power could leave the marker alone.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if d.isAside(name) {
+		return asideFile(d.FS.Create(name, c))
+	}
 	f := d.open("create", name, func() (vfs.File, error) { return d.FS.Create(name, c) })
 	if strings.HasPrefix(d.PathBase(name), "MANIFEST-") {
 		folder, _ := d.OpenDir(d.PathDir(name))
@@ -127,6 +132,9 @@ func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 
 // OpenReadWrite implements [vfs.FS].
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	if d.isAside(name) {
+		return asideFile(d.FS.OpenReadWrite(name, c, o...))
+	}
 	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, c, o...) }), nil
 }
 
@@ -137,6 +145,9 @@ func (d *disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (
 
 // OpenDir implements [vfs.FS].
 func (d *disk) OpenDir(name string) (vfs.File, error) {
+	if d.isAside(name) {
+		return asideFile(d.FS.OpenDir(name))
+	}
 	return d.open("open", name, func() (vfs.File, error) { return d.FS.OpenDir(name) }), nil
 }
 
@@ -156,24 +167,36 @@ func (d *disk) Open(name string, o ...vfs.OpenOption) (f vfs.File, err error) {
 
 // Link implements [vfs.FS].
 func (d *disk) Link(oldname, newname string) error {
+	if d.isAside(newname) {
+		return d.FS.Link(oldname, newname)
+	}
 	d.try("link "+newname, func() error { return d.FS.Link(oldname, newname) })
 	return nil
 }
 
 // Rename implements [vfs.FS].
 func (d *disk) Rename(oldname, newname string) error {
+	if d.isAside(newname) {
+		return d.FS.Rename(oldname, newname)
+	}
 	d.try("rename "+oldname, func() error { return d.FS.Rename(oldname, newname) })
 	return nil
 }
 
 // MkdirAll implements [vfs.FS].
 func (d *disk) MkdirAll(name string, perm os.FileMode) error {
+	if d.isAside(name) {
+		return d.FS.MkdirAll(name, perm)
+	}
 	d.try("make folder "+name, func() error { return d.FS.MkdirAll(name, perm) })
 	return nil
 }
 
 // Remove implements [vfs.FS]. A file that cannot be removed is Pebble's to try again.
 func (d *disk) Remove(name string) error {
+	if d.isAside(name) {
+		return d.FS.Remove(name)
+	}
 	if d.failed() != nil {
 		return nil
 	}
@@ -182,6 +205,9 @@ func (d *disk) Remove(name string) error {
 
 // RemoveAll implements [vfs.FS].
 func (d *disk) RemoveAll(name string) error {
+	if d.isAside(name) {
+		return d.FS.RemoveAll(name)
+	}
 	if d.failed() != nil {
 		return nil
 	}

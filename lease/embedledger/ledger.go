@@ -1,8 +1,9 @@
 // Package embedledger keeps the ledger of one node in a folder, on Pebble.
 //
 // What [Ledger.Borrow] granted survives the process, whatever kills it, and with [Disk] also the power. A folder has one
-// ledger and a ledger one process: a second is refused. A restored or cloned folder is not noticed, and forgets what was
-// granted since the copy was made.
+// ledger and a ledger one process: a second is refused. [Ledger.Checkpoint] copies a ledger that is in use; a copy that is brought
+// back forgets what was granted since it was made, and [Ledger.MarkRestored] makes it say so. A folder that was copied by
+// other means is not noticed.
 //
 // The ledger never gives a wrong answer instead of none. When the disk is almost full, grants stop until there is
 // room; when it fails, the ledger answers no one any more, [Ledger.Healthy] says why, and the process lives on. Files that
@@ -72,13 +73,17 @@ type Ledger struct {
 	// mu makes each change one step: read, compute, write. Syncing is waited for outside of it, so that the next change need
 	// not wait; it may read what is not durable yet, but is durable itself only after that.
 	mu   sync.Mutex
-	meta meta   // its day and dropped are guarded by mu
-	work batch  // guarded by mu
-	last uint64 // number of the last change; guarded by mu
+	meta meta  // its day and dropped are guarded by mu
+	work batch // guarded by mu
+	// filters say which counters of today and tomorrow surely do not exist; guarded by mu.
+	filters []*filter
+	last    uint64 // number of the last change; guarded by mu
 
 	durable highest // number of the last change that is known to be durable
 
-	background sync.WaitGroup // flushes after days were dropped
+	background sync.WaitGroup // flushes after days were dropped, and filling filters
+	scans      atomic.Int64   // filters that are being filled
+	closing    atomic.Bool
 	stats      counters
 }
 
@@ -123,7 +128,7 @@ func Open(o Options) (*Ledger, error) {
 	}
 
 	l := &Ledger{dir: o.Dir, retention: int64(o.RetentionDays), log: o.Logger}
-	l.disk = newDisk(o.FS, o.Durability == Disk, func(err error) {
+	l.disk = newDisk(o.FS, o.Durability == Disk, o.FS.PathJoin(o.Dir, checkpointFolder), func(err error) {
 		l.log.Error("the ledger failed and answers no more; see to its disk, then start perdiem again", "folder", l.dir, "error", err)
 	})
 	l.space = &space{free: func() (uint64, error) { return o.Free(o.Dir) }, min: o.MinFree, now: o.Now}
@@ -136,6 +141,7 @@ func Open(o Options) (*Ledger, error) {
 		return nil, lockError(o.Dir, err)
 	}
 	l.lock = lock
+	l.tidy()
 	if err := l.load(storeOptions(l.disk, lock, o.Logger)); err != nil {
 		_ = l.shut() // it says nothing new
 		return nil, l.openError(err)
@@ -165,6 +171,11 @@ func (l *Ledger) load(o *pebble.Options) error {
 	}
 	if err := l.meta.load(l.db); err != nil {
 		return damaged(err)
+	}
+	if !l.meta.day.Start.IsZero() {
+		if err := l.openFilterLocked(l.meta.day.Date); err != nil { // nobody else knows l yet
+			return damaged(err)
+		}
 	}
 	l.disk.patient.Store(true)
 	return l.disk.failed()
@@ -209,6 +220,9 @@ func lockError(dir string, err error) error {
 
 // openError explains why a ledger could not be opened, and how to go on.
 func (l *Ledger) openError(err error) error {
+	if newer, ok := errors.AsType[*newerError](err); ok {
+		return fmt.Errorf("the ledger in %s %w", l.dir, newer)
+	}
 	if isDamage(err) {
 		return fmt.Errorf("the ledger in %s: %w; restore the folder from a backup, or move it away, which lets today's counts begin at zero", l.dir, err)
 	}
@@ -218,6 +232,8 @@ func (l *Ledger) openError(err error) error {
 // shut closes what Open opened.
 func (l *Ledger) shut() error {
 	l.disk.Close()
+	l.closing.Store(true)
+	l.background.Wait()
 	var err error
 	if l.db != nil {
 		err = l.db.Close()
@@ -234,6 +250,7 @@ func (l *Ledger) Close() error {
 		return nil
 	}
 	l.closed = true
+	l.closing.Store(true)
 	l.background.Wait()
 	err := errors.Join(l.seal(), l.shut())
 	if failed := l.disk.failed(); failed != nil {
@@ -296,6 +313,7 @@ type Stats struct {
 	Writes    int64  // batches written; with Disk each was synced
 	FreeBytes uint64 // of the disk; 0 when it cannot be told
 	DiskBytes uint64 // taken by the ledger's files
+	Reading   bool   // what the ledger held when it was opened is being read ahead: it is slower meanwhile
 }
 
 // Stats returns figures for metrics. After Close they are zero.
@@ -313,5 +331,6 @@ func (l *Ledger) Stats() Stats {
 		Writes:    l.stats.writes.Load(),
 		FreeBytes: free,
 		DiskBytes: l.db.Metrics().DiskSpaceUsage(),
+		Reading:   l.scans.Load() > 0,
 	}
 }

@@ -56,7 +56,7 @@ func (v verifier) before(o *pebble.Options) (last uint64, err error) {
 	slices.Sort(names)
 	desc, err := pebble.Peek(v.dir, v.fs)
 	if err != nil {
-		return 0, err
+		return 0, newerStore(err)
 	}
 	if !desc.Exists {
 		for _, name := range names {

@@ -2,6 +2,7 @@
 package registrytest
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -47,13 +48,18 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"an override is told of one kind at a time", testOverrideMerges},
 		{"an override of run time outlives its name", testOverrideOutlives},
 		{"overrides that cannot be", testOverrideErrors},
+		{"an application added at run time", testAddApplication},
+		{"applications that cannot be added", testAddErrors},
+		{"an application added at run time and the file's", testAddUnderFile},
 		{"tokens", testTokens},
 		{"tokens that cannot be", testTokenErrors},
 		{"a revocation", testRevoke},
 		{"a removed application's tokens", testRemovalRevokes},
 		{"a long log of revocations", testRevocationPages},
 		{"old tokens are forgotten", testForget},
+		{"tokens page by page", testTokenPages},
 		{"settings", testSettings},
+		{"a setting that is kept", testKeepSetting},
 		{"the audit", testAudit},
 		{"the audit page by page", testAuditPages},
 		{"many at once", testConcurrency},
@@ -128,7 +134,7 @@ func (f *fixture) catalog(t *testing.T) (*catalog.Catalog, int64) {
 	if err != nil {
 		t.Fatalf("Catalog: %v", err)
 	}
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(catalog.PathPolicy{}); err != nil {
 		t.Errorf("what holds is not valid: %v", err)
 	}
 	if alone, err := f.Version(t.Context()); err != nil || alone != version {
@@ -155,6 +161,22 @@ func (f *fixture) hash() registry.Hash {
 	var h registry.Hash
 	copy(h[:], fmt.Appendf(nil, "hash %d", f.made.Add(1)))
 	return h
+}
+
+// Tokens returns all tokens of an application, which it asks for in small pages.
+func (f *fixture) Tokens(ctx context.Context, application string) (all []registry.Token, err error) {
+	for next := int64(0); ; {
+		var page []registry.Token
+		if page, next, err = f.Registry.Tokens(ctx, application, next, 2); err != nil {
+			return nil, err
+		}
+		if len(page) > 2 || len(page) < 2 && next != 0 {
+			return nil, fmt.Errorf("a page of 2 has %d tokens, and %d is next", len(page), next)
+		}
+		if all = append(all, page...); next == 0 {
+			return all, nil
+		}
+	}
 }
 
 func (f *fixture) issue(t *testing.T, n registry.NewToken) registry.Token {

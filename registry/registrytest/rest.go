@@ -162,7 +162,7 @@ func testConcurrency(t *testing.T, f *fixture) {
 				check(err)
 				held, _, err := f.Catalog(ctx)
 				check(err)
-				check(held.Validate())
+				check(held.Validate(catalog.PathPolicy{}))
 			}
 		})
 	}

@@ -226,3 +226,49 @@ func testForget(t *testing.T, f *fixture) {
 		t.Errorf("the log's rest: %v, %v", revoked, err)
 	}
 }
+
+func testTokenPages(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	var want []string
+	for i := range 5 {
+		want = append(want, f.issue(t, registry.NewToken{Application: "acme", Expires: f.clock.Now().Add(time.Duration(i+1) * time.Hour)}).ID)
+		f.issue(t, registry.NewToken{Application: "beta"})
+	}
+	for limit := 1; limit <= 6; limit++ {
+		var got []string
+		for next := int64(0); ; {
+			page, following, err := f.Registry.Tokens(ctx, "acme", next, limit)
+			if err != nil || len(page) > limit || following != 0 && following <= next {
+				t.Fatalf("limit %d: %d tokens after %d, next %d, %v", limit, len(page), next, following, err)
+			}
+			for _, token := range page {
+				got = append(got, token.ID)
+			}
+			if next = following; next == 0 {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("limit %d (-want +got):\n%s", limit, diff)
+		}
+	}
+	// What is forgotten between two pages takes nothing else with it.
+	page, next, err := f.Registry.Tokens(ctx, "acme", 0, 2)
+	if err != nil || len(page) != 2 {
+		t.Fatal(page, err)
+	}
+	f.clock.Advance(7*24*time.Hour + 2*time.Hour + time.Minute) // the first two expired a week ago
+	f.issue(t, registry.NewToken{Application: "beta"})
+	rest, _, err := f.Registry.Tokens(ctx, "acme", next, 10)
+	if err != nil || len(rest) != 3 || rest[0].ID != want[2] {
+		t.Errorf("after %v were forgotten: %v, %v", page, rest, err)
+	}
+	if none, next, err := f.Registry.Tokens(ctx, "acme", 1<<62, 10); len(none) != 0 || next != 0 || err != nil {
+		t.Errorf("after the end: %v, next %d, %v", none, next, err)
+	}
+	for _, limit := range []int{-1, 0, registry.MaxTokens + 1} {
+		_, _, err := f.Registry.Tokens(ctx, "acme", 0, limit)
+		wantKind(t, "a page without a size", err, fault.Invalid)
+	}
+}

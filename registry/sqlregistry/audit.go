@@ -9,10 +9,20 @@ import (
 	"github.com/perdiem/perdiem/registry"
 )
 
-// record adds an entry to the audit, within the transaction of the change that it tells of. Seq and At are set here.
+// forgottenEntries is how many old entries each new one removes at most: more than one, so that an audit that is too long becomes shorter.
+const forgottenEntries = 16
+
+// record adds an entry to the audit, within the transaction of the change that it tells of, and removes the oldest beyond those that are
+// kept. Seq and At are set here.
 func (r *Registry) record(ctx context.Context, tx *sql.Tx, e registry.AuditEntry) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO audit (at, actor, action, subject, was, became) VALUES ($1, $2, $3, $4, $5, $6)",
 		millis(r.now()), e.Actor, e.Action, e.Subject, e.Before, e.After)
+	if err != nil {
+		return err
+	}
+	// Numbers rise one by one, so the oldest that is kept follows from the newest.
+	_, err = tx.ExecContext(ctx, "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE seq <= (SELECT MAX(seq) FROM audit) - $1 ORDER BY seq LIMIT $2)",
+		registry.MaxAudit, forgottenEntries)
 	return err
 }
 

@@ -28,9 +28,14 @@ func (r *Registry) Catalog(ctx context.Context) (c *catalog.Catalog, version int
 		if err != nil {
 			return err
 		}
+		added, err := readAdded(ctx, tx)
+		if err != nil {
+			return err
+		}
 		if c, err = assemble(docs); err != nil {
 			return err
 		}
+		added.putUnder(c)
 		overrides.putOver(c)
 		return nil
 	})
@@ -48,7 +53,7 @@ func (r *Registry) Version(ctx context.Context) (version int64, err error) {
 
 // Apply makes the file's layer equal to c.
 func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.ApplyOptions) (changes []catalog.Change, err error) {
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(r.paths); err != nil {
 		return nil, err
 	}
 	c = c.Clone()
@@ -70,7 +75,17 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		if err != nil {
 			return err
 		}
-		kept := overrides.keptOver(old, c)
+		added, err := readAdded(ctx, tx)
+		if err != nil {
+			return err
+		}
+		keptApplications := added.keptOver(old, c)
+		added.putUnder(old)
+		added.putUnder(c)
+		if err := added.check(c, r.paths); err != nil {
+			return err
+		}
+		kept := append(keptApplications, overrides.keptOver(old, c)...)
 		overrides.putOver(old)
 		overrides.putOver(c)
 		changes = append(catalog.Diff(old, c), kept...)
@@ -83,7 +98,7 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		if err := r.recordApply(ctx, tx, changes, o); err != nil {
 			return err
 		}
-		return r.replaceDocuments(ctx, tx, have, want, o.Actor)
+		return r.replaceDocuments(ctx, tx, have, want, added, o.Actor)
 	})
 	if err != nil {
 		return nil, err
@@ -91,8 +106,8 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 	return changes, nil
 }
 
-// replaceDocuments writes what differs between have and want.
-func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want map[itemKey]string, actor string) error {
+// replaceDocuments writes what differs between have and want. Tokens of applications that were added at run time as well stay.
+func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want map[itemKey]string, added added, actor string) error {
 	put, err := tx.PrepareContext(ctx, "INSERT INTO catalog_items (kind, id, document) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document")
 	if err != nil {
 		return err
@@ -113,7 +128,7 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want 
 		if _, err := tx.ExecContext(ctx, "DELETE FROM catalog_items WHERE kind = $1 AND id = $2", string(key.kind), key.id); err != nil {
 			return err
 		}
-		if key.kind == kindApplication {
+		if _, stays := added[key.id]; key.kind == kindApplication && !stays {
 			if err := r.revokeAll(ctx, tx, key.id, actor); err != nil {
 				return err
 			}

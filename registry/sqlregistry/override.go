@@ -137,7 +137,7 @@ func checkOverride(application, endpoint string, l catalog.PartialLimits) error 
 	if endpoint != catalog.CatchAllID {
 		c.Endpoints = []catalog.Endpoint{{ID: endpoint, Path: "/", Cost: 1}}
 	}
-	return c.Validate()
+	return c.Validate(catalog.PathPolicy{})
 }
 
 // ClearOverride takes back what SetOverride set.
@@ -181,19 +181,6 @@ func whyNothingToClear(ctx context.Context, q querier, application, endpoint str
 		return fault.New(fault.Conflict, "the override of %s for %s belongs to the catalog's file: take it out there, and apply the file", application, endpoint)
 	}
 	return fault.New(fault.NotFound, "application %s has no override for %s", application, endpoint)
-}
-
-// readApplication returns the file's document of an application.
-func readApplication(ctx context.Context, q querier, id string) (applicationDocument, error) {
-	text, ok, err := readItem(ctx, q, kindApplication, id)
-	if err != nil {
-		return applicationDocument{}, err
-	}
-	if !ok {
-		return applicationDocument{}, fault.New(fault.NotFound, "application %.64q is not in the catalog", id)
-	}
-	var d applicationDocument
-	return d, decode(text, &d)
 }
 
 func requireEndpoint(ctx context.Context, q querier, id string) error {

@@ -31,3 +31,26 @@ func (r *Registry) SetSetting(ctx context.Context, key, value string) error {
 		return r.record(ctx, tx, registry.AuditEntry{Action: registry.ActionSetSetting, Subject: "setting " + key})
 	})
 }
+
+// KeepSetting sets key to value where nothing was set, and returns what is set.
+func (r *Registry) KeepSetting(ctx context.Context, key, value string) (kept string, err error) {
+	err = r.write(ctx, func(tx *sql.Tx) error {
+		set, err := tx.ExecContext(ctx, "INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING", key, value)
+		if err != nil {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, "SELECT value FROM settings WHERE key = $1", key).Scan(&kept); err != nil {
+			return err
+		}
+		if rows, err := set.RowsAffected(); err != nil {
+			return err
+		} else if rows == 0 {
+			return errRollback
+		}
+		return r.record(ctx, tx, registry.AuditEntry{Action: registry.ActionSetSetting, Subject: "setting " + key})
+	})
+	if err != nil {
+		return "", err
+	}
+	return kept, nil
+}

@@ -14,12 +14,14 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 )
 
 // Options are what a registry may be told besides where it is.
 type Options struct {
-	Now func() time.Time // the clock of the audit and of tokens; nil: the machine's
+	Now   func() time.Time   // the clock of the audit and of tokens; nil: the machine's
+	Paths catalog.PathPolicy // how paths are read: a catalog that makes no sense then is refused
 }
 
 // checkedSize is the size of the largest file, in bytes, that is read through for damage when it is opened: a second's work.
@@ -48,7 +50,7 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*Registry, error) 
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
-	return open(ctx, path, sqliteDialect, writer, reader, o.Now)
+	return open(ctx, path, sqliteDialect, writer, reader, o)
 }
 
 var sqliteDialect = dialect{

@@ -111,10 +111,7 @@ func contents(t testing.TB, r *Registry) []any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := r.Tokens(t.Context(), "acme")
-	if err != nil {
-		t.Fatal(err)
-	}
+	tokens := tokensOf(t, r, "acme")
 	revoked, next, err := r.Revocations(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +125,20 @@ func contents(t testing.TB, r *Registry) []any {
 		t.Fatal(err)
 	}
 	return []any{c, version, tokens, revoked, next, ledger, audit}
+}
+
+// tokensOf returns all tokens of an application.
+func tokensOf(t testing.TB, r *Registry, application string) (all []registry.Token) {
+	t.Helper()
+	for next := int64(0); ; {
+		page, following, err := r.Tokens(t.Context(), application, next, registry.MaxTokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, next = append(all, page...), following; next == 0 {
+			return all
+		}
+	}
 }
 
 func TestConformance(t *testing.T) {
@@ -257,10 +268,7 @@ func TestKill(t *testing.T) {
 	}
 	r := openAt(t, path, registrytest.NewClock())
 	defer closed(t, r)
-	tokens, err := r.Tokens(t.Context(), "acme")
-	if err != nil {
-		t.Fatal(err)
-	}
+	tokens := tokensOf(t, r, "acme")
 	for _, token := range tokens {
 		delete(issued, token.ID)
 	}
@@ -348,6 +356,60 @@ func TestNewerSchema(t *testing.T) {
 	}
 	if after, err := os.ReadFile(path); err != nil || string(before) != string(after) {
 		t.Errorf("the file was changed (%v)", err)
+	}
+}
+
+// TestAuditIsBounded fills the audit far beyond what is kept. Changes make it shorter, some entries at a time, and the newest stay.
+func TestAuditIsBounded(t *testing.T) {
+	r := openAt(t, file(t), registrytest.NewClock())
+	defer closed(t, r)
+	const more = 40
+	if _, err := r.writer.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+		INSERT INTO audit (at, actor, action, subject, was, became) SELECT 0, '', '', '', '', '' FROM n`, registry.MaxAudit+more); err != nil {
+		t.Fatal(err)
+	}
+	count := func() (entries int64) {
+		t.Helper()
+		if err := r.reader.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM audit").Scan(&entries); err != nil {
+			t.Fatal(err)
+		}
+		return entries
+	}
+	for i, want := range []int64{more - 15, more - 30, 0, 0} { // one comes, and up to 16 go
+		if err := r.SetSetting(t.Context(), "key", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(); got != registry.MaxAudit+want {
+			t.Errorf("after %d changes the audit has %d entries more than are kept, want %d", i+1, got-registry.MaxAudit, want)
+		}
+	}
+	newest, err := r.Audit(t.Context(), 0, 5)
+	if err != nil || len(newest) != 5 || newest[0].Seq != registry.MaxAudit+more+4 || newest[3].Subject != "setting key" || newest[4].Subject != "" {
+		t.Errorf("the newest entries are %+v, %v", newest, err)
+	}
+}
+
+// TestSchemas opens databases of each version that there was: a file that holds nothing, and one that was migrated to none.
+func TestSchemas(t *testing.T) {
+	path := file(t)
+	r := openAt(t, path, registrytest.NewClock())
+	for _, table := range []string{"catalog_version", "catalog_items", "overrides", "revocations", "tokens", "settings", "audit", "applications"} {
+		if _, err := r.writer.ExecContext(t.Context(), "DROP TABLE "+table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.writer.ExecContext(t.Context(), "DELETE FROM goose_db_version WHERE version_id > 0"); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, r)
+	empty := file(t)
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, empty} {
+		r := openAt(t, path, registrytest.NewClock())
+		apply(t, r, registrytest.Catalog())
+		closed(t, r)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
 )
@@ -38,6 +39,7 @@ type Registry struct {
 	writer  *sql.DB // every change; SQLite allows one at a time, so this has one connection
 	reader  *sql.DB
 	now     func() time.Time
+	paths   catalog.PathPolicy // by which catalogs are checked
 
 	tokenByHash *sql.Stmt
 	revocations *sql.Stmt
@@ -46,8 +48,8 @@ type Registry struct {
 var _ registry.Registry = (*Registry)(nil)
 
 // open brings the schema up to date and returns the registry. It closes both pools when it fails.
-func open(ctx context.Context, name string, d dialect, writer, reader *sql.DB, now func() time.Time) (_ *Registry, err error) {
-	r := &Registry{name: name, dialect: d, writer: writer, reader: reader, now: now}
+func open(ctx context.Context, name string, d dialect, writer, reader *sql.DB, o Options) (_ *Registry, err error) {
+	r := &Registry{name: name, dialect: d, writer: writer, reader: reader, now: o.Now, paths: o.Paths}
 	defer func() {
 		if err != nil {
 			err = errors.Join(r.failure(err), r.Close())

@@ -124,32 +124,41 @@ func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application, actor
 	})
 }
 
-// Tokens returns an application's tokens.
-func (r *Registry) Tokens(ctx context.Context, application string) ([]registry.Token, error) {
-	var tokens []registry.Token
-	err := r.read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE application = $1 ORDER BY seq", application)
+// Tokens returns a page of an application's tokens.
+func (r *Registry) Tokens(ctx context.Context, application string, after int64, limit int) (tokens []registry.Token, next int64, err error) {
+	if limit < 1 || limit > registry.MaxTokens {
+		return nil, 0, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, registry.MaxTokens)
+	}
+	err = r.read(ctx, func(tx *sql.Tx) error {
+		// One more than is returned tells whether more follow.
+		rows, err := tx.QueryContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE application = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+			application, after, limit+1)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
+		var seq int64
 		for rows.Next() {
-			t, err := scanToken(rows)
+			if len(tokens) == limit {
+				next = seq
+				break
+			}
+			t, err := scanToken(rows, &seq)
 			if err != nil {
 				return err
 			}
 			tokens = append(tokens, t)
 		}
-		if err := rows.Err(); err != nil || len(tokens) > 0 {
+		if err := rows.Err(); err != nil || len(tokens) > 0 || after > 0 {
 			return err
 		}
 		_, err = readApplication(ctx, tx, application)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return tokens, nil
+	return tokens, next, nil
 }
 
 // TokenByHash returns the token that was issued with hash.
@@ -163,11 +172,11 @@ func (r *Registry) TokenByHash(ctx context.Context, hash registry.Hash) (registr
 
 var errNoToken = fault.New(fault.NotFound, "there is no such token")
 
-// scanToken reads one row of tokenColumns.
-func scanToken(row interface{ Scan(...any) error }) (registry.Token, error) {
+// scanToken reads one row of tokenColumns, and what precedes them in it.
+func scanToken(row interface{ Scan(...any) error }, before ...any) (registry.Token, error) {
 	var t registry.Token
 	var created, expires, revoked sql.NullInt64
-	if err := row.Scan(&t.ID, &t.Application, &t.Member, &created, &expires, &revoked); err != nil {
+	if err := row.Scan(append(before, &t.ID, &t.Application, &t.Member, &created, &expires, &revoked)...); err != nil {
 		return registry.Token{}, err
 	}
 	t.Created, t.Expires, t.Revoked = fromMillis(created), fromMillis(expires), fromMillis(revoked)

@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestWriteWaitsForTheClient has a client take nothing: a write gives up in time, and however long nobody wrote, the next write has time again.
+func TestWriteWaitsForTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := &clientConn{Conn: near, answer: time.Minute}
+		defer c.Close()
+		take := func() {
+			if _, err := io.ReadFull(far, make([]byte, 3)); err != nil {
+				t.Error(err)
+			}
+		}
+		for range 3 {
+			go take()
+			if _, err := c.Write([]byte("one")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		for range 10 { // each within the time, all together not
+			go func() { time.Sleep(40 * time.Second); take() }()
+			if _, err := c.Write([]byte("two")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		if _, err := c.Write([]byte("six")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("nobody took it: %v", err)
+		}
+		if waited := time.Since(began); waited < 45*time.Second || waited > time.Minute {
+			t.Errorf("waited %s", waited)
+		}
+	})
+}
+
+// TestDraining gives a client a while to finish what nobody wants, and then nothing further is read from it.
+func TestDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := &clientConn{Conn: near, answer: time.Minute}
+		defer c.Close()
+		buffer := make([]byte, 10)
+
+		for range 2 { // in time
+			c.drainSoon()
+			go func() { time.Sleep(drainTimeout - time.Second); _, _ = far.Write([]byte("rest")) }()
+			if _, err := c.Read(buffer); err != nil {
+				t.Fatal(err)
+			}
+			c.drained()
+			time.Sleep(time.Hour)
+		}
+		c.drainSoon()
+		began := time.Now()
+		if _, err := c.Read(buffer); err == nil || time.Since(began) != drainTimeout {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		if err := c.SetReadDeadline(time.Time{}); err != nil { // as net/http does before the next request
+			t.Fatal(err)
+		}
+		go func() { _, _ = far.Write([]byte("GET / HTTP/1.1\r\n\r\n")) }()
+		if n, err := c.Read(buffer); err == nil {
+			t.Errorf("read on: %q", buffer[:n])
+		}
+	})
+}
