@@ -74,8 +74,8 @@ type guard struct {
 	busyUntil time.Duration // until when late answers say nothing
 	waryUntil time.Duration // until when the limit rises slowly
 	holdUntil time.Duration // until when a probe lets nobody in
-	extra     time.Duration // why lies in [guard.hopeful]
-	extraOut  bool
+	extra     time.Duration // when a call was last let in though the limit was reached: see [guard.hopeful]
+	extraOut  bool          // it is not answered yet
 	extras    window        // of extra calls since answered
 	answered  time.Duration // the last answer, but of extra calls
 
