@@ -33,7 +33,6 @@ func (a *API) registerBackup(api huma.API) {
 			to := &patient{Writer: hc.BodyWriter()}
 			if w, ok := to.Writer.(http.ResponseWriter); ok {
 				to.control = http.NewResponseController(w)
-				_ = to.control.SetReadDeadline(time.Time{}) // the server's would end the request in the middle
 			}
 			if err := write(to); err != nil {
 				a.Log.LogAttrs(ctx, slog.LevelError, "a backup broke off", slog.Any("err", err))
