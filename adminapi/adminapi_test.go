@@ -433,7 +433,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 10 {
+	if operations != 11 {
 		t.Errorf("%d operations are described", operations)
 	}
 }
