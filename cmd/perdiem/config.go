@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -229,6 +231,12 @@ func (p *configParser) listen(n yamldoc.Node) {
 		"rls":     func(n yamldoc.Node) { refuse(n, "listen.rls") },
 		"check":   func(n yamldoc.Node) { refuse(n, "listen.check") },
 	})
+	// Listeners that are not named have addresses, too.
+	for _, l := range []struct{ name, address string }{{"portal", p.config.Portal}, {"admin", p.config.Admin}, {"ops", p.config.Ops}} {
+		if other := taken[l.address]; other != "" && other != l.name && !slices.Contains(slices.Collect(maps.Values(taken)), l.name) {
+			n.Key().Problem("%s, the address of %s, is that of %s unless told; give one of them another", l.address, other, l.name)
+		}
+	}
 }
 
 func (p *configParser) day(n yamldoc.Node) {

@@ -241,6 +241,9 @@ func TestConfigProblems(t *testing.T) {
 			"7:18: method_override: must be true or false, not GET",
 		}},
 		{"paths as they are", "paths: {trailing_slash: ignore, parameters: reject, case: sensitive, encoded_slash: reject}\nmethod_override: false", nil},
+		{"the address of a listener that is not named", "upstream: http://x\nlisten: {gateway: 127.0.0.1:8082, ops: \"127.0.0.1:0\"}", []string{
+			"2:1: 127.0.0.1:8082, the address of gateway, is that of admin unless told; give one of them another",
+		}},
 		{"unknown applications", "unknown_applications: admit", []string{"1:23: unknown_applications: must be refuse, not admit"}},
 
 		{"a path with a doubled slash", "upstream: http://x//y", []string{"1:11: upstream: the path must not have a doubled slash"}},
