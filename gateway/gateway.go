@@ -5,7 +5,8 @@
 // upstream will not see (because it names itself hop-by-hop, or is one of perdiem's) takes no part in the matching either. What only
 // perdiem may say is taken off what a client sent, in every spelling: X-Perdiem-*, the X-Forwarded headers, identity headers
 // and perdiem's own tokens. Method overrides are dropped, unless [Options].MethodOverride is set: then a POST that means another method is
-// matched and sent as that, and a form that carries its query becomes its query. What trusted proxies say of the way
+// matched and sent as that, and a form that carries its query becomes its query. Headers by which some frameworks route instead of by the path
+// (X-Original-URL, X-Rewrite-URL) are dropped. What trusted proxies say of the way
 // on which a request came is believed, and the upstream is told that way in X-Forwarded-For, -Host, -Proto and Forwarded.
 //
 // Clients speak HTTP/1.1, or HTTP/2 over TLS; so does the upstream, or HTTP/2 without TLS (h2c). Trailers pass in both directions, and

@@ -371,7 +371,7 @@ func TestSpoofing(t *testing.T) {
 		"X_PERDIEM_APPLICATION", "X-Perdiem_Member", "X_Perdiem-Endpoint",
 		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X_Forwarded_For", "Forwarded", "X-Real-IP", "X_Real_IP",
 		"X_App_Id", "X-App_Id", "X_MEMBER_ID",
-		"X-HTTP-Method-Override", "X_HTTP_Method_Override", "X-HTTP-Method", "X-Method-Override",
+		"X-HTTP-Method-Override", "X_HTTP_Method_Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X_Original_URL", "X-Rewrite-URL",
 		"Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Upgrade", "HTTP2-Settings", "X-Named",
 	}
 	headers := []string{"X-Member-Id: m-1", "Connection: X-Named, te", "TE: trailers, gzip"}

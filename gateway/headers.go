@@ -58,7 +58,8 @@ func isReserved(name string) bool {
 	switch name[0] {
 	case 'X', 'x':
 		return hasPrefixFold(name, "x-perdiem-") || hasPrefixFold(name, "x-forwarded-") || isFold(name, "x-real-ip") ||
-			isFold(name, "x-http-method-override") || isFold(name, "x-http-method") || isFold(name, "x-method-override")
+			isFold(name, "x-http-method-override") || isFold(name, "x-http-method") || isFold(name, "x-method-override") ||
+			isFold(name, "x-original-url") || isFold(name, "x-rewrite-url") // some frameworks route by these instead of the path
 	case 'F', 'f':
 		return isFold(name, "forwarded")
 	case 'H', 'h':

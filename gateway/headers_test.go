@@ -29,7 +29,7 @@ func TestCleanLeavesTheClientsHeadersAlone(t *testing.T) {
 
 // FuzzReserved checks that no spelling of a reserved name passes, and that nothing else is taken for one.
 func FuzzReserved(f *testing.F) {
-	for _, name := range []string{"X-Perdiem-Member", "x_PERDIEM_x", "X-Perdiem", "X-Forwarded-For", "Forwarded", "Forwarded-For", "X_Real-ip", "X-HTTP-Method-Override", "HTTP2-Settings", "X", ""} {
+	for _, name := range []string{"X-Perdiem-Member", "x_PERDIEM_x", "X-Perdiem", "X-Forwarded-For", "Forwarded", "Forwarded-For", "X_Real-ip", "X-HTTP-Method-Override", "X_Original_URL", "X-Rewrite-Url", "HTTP2-Settings", "X", ""} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -44,7 +44,7 @@ func FuzzReserved(f *testing.F) {
 			}
 		}, name)
 		want := strings.HasPrefix(lower, "x-perdiem-") || strings.HasPrefix(lower, "x-forwarded-")
-		for _, whole := range []string{"forwarded", "x-real-ip", "x-http-method-override", "x-http-method", "x-method-override", "http2-settings"} {
+		for _, whole := range []string{"forwarded", "x-real-ip", "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "http2-settings"} {
 			want = want || lower == whole
 		}
 		if got := isReserved(name); got != want {

@@ -296,6 +296,11 @@ func (m *metered) settle(t testing.TB, what string) []received {
 	must(t, err)
 	for _, r := range all {
 		path, query, _ := strings.Cut(r.target, "?")
+		for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"} {
+			if r.header.Get(name) != "" {
+				t.Errorf("%s: the upstream was sent %s with %s, by which it may serve another", what, r, name)
+			}
+		}
 		p, err := snapshot.NormalizePath(path)
 		if err != nil || p.Forward != path {
 			t.Errorf("%s: the upstream was sent %s, which is not its one spelling: %+q, %v", what, r, p, err)
