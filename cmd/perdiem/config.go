@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -209,7 +207,8 @@ func refuse(n yamldoc.Node, key string) {
 }
 
 func (p *configParser) listen(n yamldoc.Node) {
-	taken := map[string]string{}
+	taken := map[string]string{} // who has an address
+	named := map[string]bool{}
 	at := func(field *string) func(yamldoc.Node) {
 		return func(n yamldoc.Node) {
 			text, ok := p.address(n)
@@ -220,7 +219,7 @@ func (p *configParser) listen(n yamldoc.Node) {
 			if other := taken[text]; other != "" && !strings.HasSuffix(text, ":0") {
 				n.Problem("%s is the address of %s already", text, other)
 			}
-			taken[text] = n.Name()
+			taken[text], named[n.Name()] = n.Name(), true
 		}
 	}
 	n.Map(map[string]func(yamldoc.Node){
@@ -233,7 +232,7 @@ func (p *configParser) listen(n yamldoc.Node) {
 	})
 	// Listeners that are not named have addresses, too.
 	for _, l := range []struct{ name, address string }{{"portal", p.config.Portal}, {"admin", p.config.Admin}, {"ops", p.config.Ops}} {
-		if other := taken[l.address]; other != "" && other != l.name && !slices.Contains(slices.Collect(maps.Values(taken)), l.name) {
+		if other := taken[l.address]; other != "" && !named[l.name] {
 			n.Key().Problem("%s, the address of %s, is that of %s unless told; give one of them another", l.address, other, l.name)
 		}
 	}

@@ -105,6 +105,7 @@ func TestNewcomersFail(t *testing.T) {
 			t.Errorf("whoever gave up: %v", err)
 		}
 		close(slow)
+		synctest.Wait()
 		for _, c := range []struct{ cause, want fault.Kind }{
 			{fault.Unavailable, fault.Unavailable}, {fault.Exhausted, fault.Exhausted}, {fault.NotFound, fault.Unauthorized},
 		} {
