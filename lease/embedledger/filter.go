@@ -167,7 +167,7 @@ func (l *Ledger) fillFilter(f *filter) error {
 		}
 		full := f.full
 		l.mu.Unlock()
-		if full || l.closing.Load() {
+		if full || l.closed.Load() {
 			return nil
 		}
 	}

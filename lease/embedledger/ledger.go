@@ -66,9 +66,9 @@ type Ledger struct {
 	space     *space
 	log       *slog.Logger
 
-	// open is held for reading by each call under way, and for writing by Close.
+	// open is held for reading by each call under way, and for writing by Close. Who works in the background holds nothing.
 	open   sync.RWMutex
-	closed bool // guarded by open
+	closed atomic.Bool // set by who holds open for writing
 
 	// mu makes each change one step: read, compute, write. Syncing is waited for outside of it, so that the next change need
 	// not wait; it may read what is not durable yet, but is durable itself only after that.
@@ -83,7 +83,6 @@ type Ledger struct {
 
 	background sync.WaitGroup // flushes after days were dropped, and filling filters
 	scans      atomic.Int64   // filters that are being filled
-	closing    atomic.Bool
 	stats      counters
 }
 
@@ -232,7 +231,7 @@ func (l *Ledger) openError(err error) error {
 // shut closes what Open opened.
 func (l *Ledger) shut() error {
 	l.disk.Close()
-	l.closing.Store(true)
+	l.closed.Store(true)
 	l.background.Wait()
 	var err error
 	if l.db != nil {
@@ -246,11 +245,9 @@ func (l *Ledger) Close() error {
 	l.disk.Close() // a call that waits for room waits no longer
 	l.open.Lock()
 	defer l.open.Unlock()
-	if l.closed {
+	if l.closed.Swap(true) {
 		return nil
 	}
-	l.closed = true
-	l.closing.Store(true)
 	l.background.Wait()
 	err := errors.Join(l.seal(), l.shut())
 	if failed := l.disk.failed(); failed != nil {
@@ -279,7 +276,7 @@ func (l *Ledger) end() { l.open.RUnlock() }
 
 // answers returns why the ledger cannot answer, or nil.
 func (l *Ledger) answers() error {
-	if l.closed {
+	if l.closed.Load() {
 		return fault.New(fault.Unavailable, "The ledger is closed.")
 	}
 	if err := l.disk.failed(); err != nil {
@@ -320,7 +317,7 @@ type Stats struct {
 func (l *Ledger) Stats() Stats {
 	l.open.RLock()
 	defer l.open.RUnlock()
-	if l.closed {
+	if l.closed.Load() {
 		return Stats{}
 	}
 	free, _ := l.space.free()
