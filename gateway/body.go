@@ -13,8 +13,7 @@ import (
 
 // body is a request's body on its way from the client to the upstream. It tells whose fault it is when it does not arrive: the
 // client's, when it cannot be read or comes too slowly, or the upstream's, when it is not taken in time. The upstream's time runs only
-// while it is its turn, to take what was read or to answer: a slow client costs it nothing, nor the other way round. [http.Transport]
-// has such a limit too, but its time begins when the whole body is written.
+// while it is its turn, to begin to read, to take what was read or to answer: a slow client costs it nothing, nor the other way round.
 //
 // A client may fall behind its rate by so much time and no more, so that a body of many short pauses passes, and one byte a second does
 // not hold the upstream for as long as it likes. When the upstream has begun to answer, both may take their time: they are in conversation.
@@ -45,8 +44,10 @@ func newBody(client *http.Request, timeout time.Duration, t Timeouts, cancel con
 		client: client, timeout: timeout, slack: t.Body, perByte: time.Second / time.Duration(t.BodyRate), left: t.Body,
 		cancel: cancel, stop: stop, permit: permit,
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.until = time.Now().Add(timeout)
 	b.turn = time.AfterFunc(timeout, b.expire)
-	b.turn.Stop() // the first turn begins with the first reading
 	return b
 }
 
@@ -123,11 +124,8 @@ func (b *body) expire() {
 	}
 }
 
-// answered notes that the upstream has answered or failed: from here on it may take its time. b may be nil.
+// answered notes that the upstream has answered or failed: from here on it may take its time.
 func (b *body) answered() {
-	if b == nil {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.over = true

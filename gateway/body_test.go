@@ -96,3 +96,16 @@ func TestBodyTurns(t *testing.T) {
 		})
 	}
 }
+
+// TestBodyNotRead: an upstream that does not begin to read a body lets its time pass, too.
+func TestBodyNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		b := newBody(&http.Request{Body: &slowClient{}}, time.Minute, DefaultTimeouts(), cancel, func() { t.Error("the client was stopped") }, &protect.Permit{})
+		<-ctx.Done()
+		if took := time.Since(began); took != time.Minute || !b.timedOut() || b.tooSlow() {
+			t.Errorf("%s, timed out: %t, the client's fault: %t", took, b.timedOut(), b.tooSlow())
+		}
+	})
+}

@@ -22,6 +22,7 @@ type exchange struct {
 	request         *http.Request // as it came
 	client          string        // the address of the other end of the connection, without its port
 	permit          protect.Permit
+	deadline        deadline  // of the upstream's answer, when there is no body
 	allowed         []string  // by CORS: the value of Access-Control-Allow-Origin; nil: none
 	body            *body     // what the upstream reads; nil when there is none
 	overridden      bool      // the client sent a POST that means another method
@@ -39,6 +40,9 @@ func (x *exchange) Value(key any) any {
 	}
 	return x.Context.Value(key)
 }
+
+// timedOut reports whether the upstream let its time pass.
+func (x *exchange) timedOut() bool { return x.deadline.passed.Load() || x.body.timedOut() }
 
 func exchangeOf(ctx context.Context) *exchange {
 	return ctx.Value(exchangeKey{}).(*exchange)

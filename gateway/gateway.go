@@ -95,21 +95,22 @@ type Options struct {
 
 // Gateway serves metered traffic. It is an [http.Handler], to be served by its own [Gateway.Serve].
 type Gateway struct {
-	upstream *url.URL
-	scheme   string // http or https
-	base     string // the upstream's own path, escaped, without a trailing slash
-	timeout  time.Duration
-	timeouts Timeouts
-	trusted  []netip.Prefix                                   // nil: nobody
-	hosts    hosts                                            // nil: any
-	cors     *cors                                            // nil: no CORS
-	protect  func(ctx context.Context, endpoint string) error // nil: nothing does
-	admit    *admit.Admitter
-	usage    *usage.Reader
-	answers  answer.Writer
-	now      func() time.Time
-	log      *sparseLog
-	observe  func(Observation)
+	upstream  *url.URL
+	scheme    string // http or https
+	base      string // the upstream's own path, escaped, without a trailing slash
+	timeout   time.Duration
+	timeouts  Timeouts
+	deadlines *deadlines
+	trusted   []netip.Prefix                                   // nil: nobody
+	hosts     hosts                                            // nil: any
+	cors      *cors                                            // nil: no CORS
+	protect   func(ctx context.Context, endpoint string) error // nil: nothing does
+	admit     *admit.Admitter
+	usage     *usage.Reader
+	answers   answer.Writer
+	now       func() time.Time
+	log       *sparseLog
+	observe   func(Observation)
 
 	transport *transport
 	proxy     *httputil.ReverseProxy
@@ -153,21 +154,22 @@ func New(o Options) (*Gateway, error) {
 		return nil, errors.New("gateway: no log")
 	}
 	g := &Gateway{
-		upstream: o.Upstream,
-		scheme:   strings.Replace(o.Upstream.Scheme, "h2c", "http", 1),
-		base:     strings.TrimRight(o.Upstream.EscapedPath(), "/"),
-		timeout:  o.UpstreamTimeout,
-		timeouts: o.Timeouts.orDefaults(),
-		trusted:  slices.Clone(o.TrustedProxies),
-		hosts:    newHosts(o.Hosts),
-		cors:     cors,
-		admit:    o.Admit,
-		usage:    o.Usage,
-		answers:  o.Answers,
-		now:      o.Now,
-		log:      &sparseLog{log: o.Log, now: o.Now},
-		observe:  o.Observe,
-		bodies:   sync.Pool{New: func() any { return new([]byte) }},
+		upstream:  o.Upstream,
+		scheme:    strings.Replace(o.Upstream.Scheme, "h2c", "http", 1),
+		base:      strings.TrimRight(o.Upstream.EscapedPath(), "/"),
+		timeout:   o.UpstreamTimeout,
+		timeouts:  o.Timeouts.orDefaults(),
+		deadlines: newDeadlines(o.UpstreamTimeout),
+		trusted:   slices.Clone(o.TrustedProxies),
+		hosts:     newHosts(o.Hosts),
+		cors:      cors,
+		admit:     o.Admit,
+		usage:     o.Usage,
+		answers:   o.Answers,
+		now:       o.Now,
+		log:       &sparseLog{log: o.Log, now: o.Now},
+		observe:   o.Observe,
+		bodies:    sync.Pool{New: func() any { return new([]byte) }},
 	}
 	g.methodOverride = o.MethodOverride
 	if g.observe == nil {

@@ -90,10 +90,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // forward sends an admitted request upstream, and the answer to the client.
 func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request) {
-	if r.ContentLength != 0 {
-		ctx, cancel := context.WithCancel(x.Context)
-		defer cancel()
-		x.Context = ctx
+	ctx, cancel := context.WithCancel(x.Context)
+	defer cancel()
+	x.Context = ctx
+	if r.ContentLength == 0 {
+		g.deadlines.begin(&x.deadline, cancel)
+		defer g.deadlines.end(&x.deadline)
+	} else {
 		x.body = newBody(r, g.timeout, g.timeouts, cancel, func() { endReading(x.writer, r) }, &x.permit)
 		defer x.body.leave()
 		// An upstream may answer before it has read all: without this, net/http would first wait for the client to send

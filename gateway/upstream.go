@@ -78,7 +78,6 @@ func newConnections(timeout time.Duration) *http.Transport {
 		TLSHandshakeTimeout:    min(timeout, dialTimeout),
 		MaxIdleConnsPerHost:    idleUpstream,
 		IdleConnTimeout:        idleUpstreamTimeout,
-		ResponseHeaderTimeout:  timeout,
 		ExpectContinueTimeout:  continueTimeout,
 		MaxResponseHeaderBytes: maxUpstreamHeaderBytes,
 		DisableCompression:     true, // what the client accepts is for the client to say
@@ -146,10 +145,19 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	}
 }
 
+// answered notes that the upstream has answered or failed: its time is over.
+func (g *Gateway) answered(x *exchange) {
+	if x.body != nil {
+		x.body.answered()
+		return
+	}
+	g.deadlines.end(&x.deadline)
+}
+
 // modifyResponse readies an upstream's answer for the client.
 func (g *Gateway) modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
-	x.body.answered()
+	g.answered(x)
 	x.permit.Answered(isOverload(res.StatusCode))
 	x.observation.Status = res.StatusCode
 	if res.StatusCode == http.StatusSwitchingProtocols {
@@ -179,7 +187,7 @@ func (g *Gateway) modifyResponse(res *http.Response) error {
 // upstreamFailed answers a request for which the upstream gave no answer.
 func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	x.body.answered()
+	g.answered(x)
 	switch {
 	case x.switched: // the connection is another protocol's, and broken
 		x.observation.Outcome = Abandoned
@@ -193,9 +201,9 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		x.observation.Outcome = Abandoned
 		x.permit.Release()
 		g.upstreamProblem(x, http.StatusBadRequest, "The request's body ended early or is malformed.")
-	case x.Err() != nil && !x.body.timedOut():
+	case x.Err() != nil && !x.timedOut():
 		x.observation.Outcome, x.observation.Status = Abandoned, statusClientGone
-	case isTimeout(err) || x.body.timedOut():
+	case isTimeout(err) || x.timedOut():
 		x.permit.Answered(true)
 		x.observation.Outcome = TimedOut
 		g.log.failure("the upstream did not answer in time", err)

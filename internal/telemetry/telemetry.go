@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/puzpuzpuz/xsync/v4"
 )
 
 // Options are what a [Telemetry] needs. Ready and Figures are required.
@@ -67,10 +68,28 @@ type Telemetry struct {
 	mux     *http.ServeMux
 	metrics *prometheus.Registry
 
-	endpoints atomic.Pointer[map[string]bool]
+	current   atomic.Pointer[current]
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	decisions prometheus.Histogram
+}
+
+// current is what is counted by while one catalog runs.
+type current struct {
+	endpoints map[string]bool
+	series    *xsync.Map[labels, *series] // those found so far: finding one in the registry takes longer than to count by it
+}
+
+type labels struct{ outcome, endpoint, limit string }
+
+// series is where requests of the same labels are counted.
+type series struct {
+	requests  prometheus.Counter
+	durations prometheus.Observer
+}
+
+func newCurrent(endpoints map[string]bool) *current {
+	return &current{endpoints, xsync.NewMap[labels, *series]()}
 }
 
 // New returns a Telemetry with a registry of metrics of its own, or an error that says which option is missing.
@@ -99,7 +118,7 @@ func New(o Options) (*Telemetry, error) {
 			Buckets: prometheus.ExponentialBuckets(0.000001, 4, 12), // to 4 s
 		}),
 	}
-	t.endpoints.Store(new(map[string]bool{}))
+	t.current.Store(newCurrent(nil))
 	t.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		t.requests, t.durations, t.decisions,
@@ -142,8 +161,8 @@ func (t *Telemetry) SetEndpoints(ids []string) {
 	for _, id := range ids {
 		now[id] = true
 	}
-	before := t.endpoints.Swap(&now)
-	for id := range *before {
+	before := t.current.Swap(newCurrent(now))
+	for id := range before.endpoints {
 		if !now[id] {
 			t.requests.DeletePartialMatch(prometheus.Labels{"endpoint": id})
 		}
@@ -152,11 +171,23 @@ func (t *Telemetry) SetEndpoints(ids []string) {
 
 // Request counts a request.
 func (t *Telemetry) Request(r Request) {
-	if !(*t.endpoints.Load())[r.Endpoint] {
-		r.Endpoint = "" // not decided, or of an endpoint that has left the catalog meanwhile
+	now := t.current.Load()
+	s, ok := now.series.Load(labels{r.Outcome, r.Endpoint, r.Limit})
+	if !ok {
+		s = t.find(now, labels{r.Outcome, r.Endpoint, r.Limit})
 	}
-	t.requests.WithLabelValues(r.Outcome, r.Endpoint, r.Limit).Inc()
-	t.durations.WithLabelValues(r.Outcome).Observe(r.Duration.Seconds())
+	s.requests.Inc()
+	s.durations.Observe(r.Duration.Seconds())
+}
+
+// find finds the series of a request in the registry, and keeps it at hand.
+func (t *Telemetry) find(now *current, l labels) *series {
+	if !now.endpoints[l.endpoint] {
+		l.endpoint = "" // not decided, or of an endpoint that has left the catalog meanwhile
+	}
+	s := &series{t.requests.WithLabelValues(l.outcome, l.endpoint, l.limit), t.durations.WithLabelValues(l.outcome)}
+	now.series.Store(l, s)
+	return s
 }
 
 // Decision counts a decision that took d.
