@@ -1,10 +1,11 @@
-// Package gateway measures requests through perdiem serve, whose members have tokens, beside a bare reverse proxy
-// that knows nobody and counts nothing. Both are real processes before the same upstream, and the load is wrk's.
+// Package gateway measures requests through perdiem serve, whose members bring tokens of some sort, beside proxies that know nobody
+// and count nothing. All are real processes before the same upstream, and the load is wrk's.
 package gateway
 
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,13 +29,18 @@ import (
 //go:embed load.lua
 var loadScript []byte
 
-// Target is what a load goes through.
-type Target int
+// Target is what a load goes through, and what callers bring.
+type Target string
 
-// The targets.
+// The targets. Those of perdiem serve but TLS are one node, so that they differ in the tokens alone.
 const (
-	Floor   Target = iota // the bare reverse proxy
-	Perdiem               // perdiem serve
+	Floor         Target = "floor"         // the bare reverse proxy
+	Nginx         Target = "nginx"         // nginx as a bare reverse proxy
+	Perdiem       Target = "perdiem"       // perdiem serve, and perdiem's own tokens
+	Padded        Target = "padded"        // the same, with another header, which makes a request as long as one with a JWT
+	JWT           Target = "jwt"           // perdiem serve, and JWTs (ES256)
+	Introspection Target = "introspection" // perdiem serve, and tokens that the issuer was asked about (RFC 7662)
+	TLS           Target = "tls"           // perdiem serve with TLS towards its callers, and perdiem's own tokens
 )
 
 // Options say what a bench is made of. All are required.
@@ -42,40 +49,48 @@ type Options struct {
 	Bench   string // the folder of the benchmarks' module
 	Out     string // a folder for what is made, some of it for the next time
 	Members int    // how many have a token
+	Targets []Target
 	Log     io.Writer
 }
 
-// Bench is a bare proxy and a node, both before the same upstream, ready for load. Stop ends them.
+// Bench is some proxies before the same upstream, ready for load. Stop ends them.
 type Bench struct {
-	dir       string // removed at the end
-	script    string
-	tokens    string
-	hello     *program.Program
-	targets   [2]*program.Program
-	addresses [2]string
+	o        Options
+	dir      string // removed at the end
+	upstream string // its address
+	programs []*program.Program
+	node     *node
+	issuer   *issuer
+	routes   map[Target]route
 }
 
-// Start builds and starts everything, and makes a call for each member, so that all tokens are known to the node.
+// route is how a load goes through a target.
+type route struct {
+	program *program.Program
+	url     string // of its root
+	tokens  string // the file of those that callers bring, one a line
+	padding int    // bytes of another header
+}
+
+// Start builds and starts what the targets need, and makes a call with each token, so that the nodes know them all.
 func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return nil, fmt.Errorf("%w: install Debian's package wrk", err)
 	}
-	out, err := filepath.Abs(o.Out)
-	if err != nil {
+	if o.Out, err = filepath.Abs(o.Out); err != nil {
 		return nil, err
 	}
-	bin := func(name string) string { return filepath.Join(out, "bin", name) }
+	b := &Bench{o: o, routes: map[Target]route{}}
 	for _, p := range []struct{ dir, pkg, name string }{
 		{o.Bench, "./floors/hello", "hello"},
 		{o.Bench, "./floors/revproxy", "revproxy"},
 		{o.Root, "./cmd/perdiem", "perdiem"},
 	} {
-		if err := program.Build(ctx, p.dir, p.pkg, bin(p.name)); err != nil {
+		if err := program.Build(ctx, p.dir, p.pkg, b.bin(p.name)); err != nil {
 			return nil, err
 		}
 	}
-	b := &Bench{}
-	if b.dir, err = os.MkdirTemp(out, "gateway-"); err != nil {
+	if b.dir, err = os.MkdirTemp(o.Out, "gateway-"); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -83,34 +98,127 @@ func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 			_ = b.Stop() // the error in hand says more
 		}
 	}()
-	s, err := makeSite(ctx, out, filepath.Join(b.dir, "site"), o.Members)
-	if err != nil {
-		return nil, err
-	}
-	b.tokens, b.script = s.tokens(), filepath.Join(b.dir, "load.lua")
-	if err := os.WriteFile(b.script, loadScript, 0o600); err != nil {
+	if err := os.WriteFile(b.script(), loadScript, 0o600); err != nil {
 		return nil, err
 	}
 	serves, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	var upstream string
-	if b.hello, upstream, err = program.Start(serves, o.Log, bin("hello")); err != nil {
+	if _, b.upstream, err = b.run(serves, o.Log, "hello"); err != nil {
 		return nil, err
 	}
-	if b.targets[Floor], b.addresses[Floor], err = program.Start(serves, io.Discard, bin("revproxy"), "-up", "http://"+upstream); err != nil {
+	if b.issuer, err = startIssuer(o.Members); err != nil {
 		return nil, err
 	}
-	if err := s.configure(upstream); err != nil {
+	if b.node, err = b.startNode(serves, "node", b.issuer.identity(), nil); err != nil {
 		return nil, err
 	}
-	var line string
-	if b.targets[Perdiem], line, err = program.Start(serves, o.Log, bin("perdiem"), "serve", "-c", s.config()); err != nil {
+	for _, t := range o.Targets {
+		r, err := b.route(serves, t)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t, err)
+		}
+		b.routes[t] = r
+		if err := b.introduce(ctx, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", t, err)
+		}
+	}
+	return b, nil
+}
+
+func (b *Bench) bin(name string) string { return filepath.Join(b.o.Out, "bin", name) }
+func (b *Bench) script() string         { return filepath.Join(b.dir, "load.lua") }
+
+// run starts one of the programs that were built, and returns the line by which it says that it serves.
+func (b *Bench) run(ctx context.Context, stderr io.Writer, name string, args ...string) (*program.Program, string, error) {
+	p, line, err := program.Start(ctx, stderr, b.bin(name), args...)
+	if err == nil {
+		b.programs = append(b.programs, p)
+	}
+	return p, line, err
+}
+
+// route starts what a target needs besides the node.
+func (b *Bench) route(ctx context.Context, t Target) (route, error) {
+	ofNode := route{program: b.node.program, url: "http://" + b.node.address + "/", tokens: b.node.site.tokens()}
+	switch t {
+	case Floor:
+		p, address, err := b.run(ctx, io.Discard, "revproxy", "-up", "http://"+b.upstream)
+		return route{program: p, url: "http://" + address + "/", tokens: ofNode.tokens}, err
+	case Nginx:
+		p, address, err := startNginx(ctx, b.o.Log, filepath.Join(b.dir, "nginx"), b.upstream)
+		if err == nil {
+			b.programs = append(b.programs, p)
+		}
+		return route{program: p, url: "http://" + address + "/", tokens: ofNode.tokens}, err
+	case Perdiem:
+		return ofNode, nil
+	case Padded:
+		longer, err := b.longer(ofNode.tokens)
+		ofNode.padding = longer
+		return ofNode, err
+	case JWT:
+		ofNode.tokens = filepath.Join(b.dir, "jwts")
+		return ofNode, b.issuer.writeJWTs(ofNode.tokens)
+	case Introspection:
+		ofNode.tokens = filepath.Join(b.dir, "introspected")
+		return ofNode, b.issuer.writeTokens(ofNode.tokens)
+	case TLS:
+		n, err := b.startNode(ctx, "tls", "", makeCertificate)
+		if err != nil {
+			return route{}, err
+		}
+		return route{program: n.program, url: "https://" + n.address + "/", tokens: n.site.tokens()}, nil
+	default:
+		return route{}, errors.New("there is no such target")
+	}
+}
+
+// longer returns by how many bytes a JWT is longer than one of perdiem's own tokens.
+func (b *Bench) longer(tokens string) (int, error) {
+	own, err := readTokens(tokens)
+	if err != nil {
+		return 0, err
+	}
+	jwts, err := b.issuer.jwts()
+	if err != nil {
+		return 0, err
+	}
+	return len(jwts[0]) - len(own[0]), nil
+}
+
+func readTokens(file string) ([]string, error) {
+	text, err := os.ReadFile(file)
+	return strings.Fields(string(text)), err
+}
+
+// node is a perdiem that serves.
+type node struct {
+	program *program.Program
+	site    site
+	address string // of its gateway
+}
+
+// startNode starts perdiem in a folder of its own. identity are sources of identity besides its own tokens, as lines of perdiem.yaml. With
+// certify, which writes a certificate and its key into two files, its gateway has TLS.
+func (b *Bench) startNode(ctx context.Context, name, identity string, certify func(cert, key string) error) (*node, error) {
+	s, err := makeSite(ctx, b.o.Out, filepath.Join(b.dir, name), b.o.Members)
+	if err != nil {
 		return nil, err
 	}
-	if b.addresses[Perdiem], err = gatewayAddress(line); err != nil {
+	if certify != nil {
+		if err := certify(s.cert(), s.key()); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.configure(b.upstream, identity, certify != nil); err != nil {
 		return nil, err
 	}
-	return b, b.introduce(ctx)
+	p, line, err := b.run(ctx, b.o.Log, "perdiem", "serve", "-c", s.config())
+	if err != nil {
+		return nil, err
+	}
+	address, err := gatewayAddress(line)
+	return &node{p, s, address}, err
 }
 
 // gatewayAddress finds the gateway's address in the line by which perdiem says that it serves.
@@ -123,15 +231,17 @@ func gatewayAddress(line string) (string, error) {
 	return "", fmt.Errorf("perdiem names no gateway: %q", line)
 }
 
-// introduce makes a call for each token.
-func (b *Bench) introduce(ctx context.Context) error {
-	text, err := os.ReadFile(b.tokens)
+// introduce makes a call with each token.
+func (b *Bench) introduce(ctx context.Context, r route) error {
+	tokens, err := readTokens(r.tokens)
 	if err != nil {
 		return err
 	}
-	tokens := strings.Fields(string(text))
 	const connections = 64
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	client := &http.Client{Transport: &http.Transport{
+		MaxIdleConnsPerHost: connections,
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // nobody but the node just started is there
+	}}
 	defer client.CloseIdleConnections()
 	var next atomic.Int64
 	var callers sync.WaitGroup
@@ -143,7 +253,7 @@ func (b *Bench) introduce(ctx context.Context) error {
 				if i >= len(tokens) {
 					return
 				}
-				if err := b.call(ctx, client, tokens[i], i%endpoints); err != nil {
+				if err := call(ctx, client, fmt.Sprintf("%sv1/ep%d", r.url, i%endpoints), tokens[i]); err != nil {
 					failed <- err
 					return
 				}
@@ -155,8 +265,8 @@ func (b *Bench) introduce(ctx context.Context) error {
 	return <-failed
 }
 
-func (b *Bench) call(ctx context.Context, client *http.Client, token string, endpoint int) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/v1/ep%d", b.addresses[Perdiem], endpoint), nil)
+func call(ctx context.Context, client *http.Client, url, token string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
@@ -168,7 +278,7 @@ func (b *Bench) call(ctx context.Context, client *http.Client, token string, end
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the gateway answered %s: %s", answer.Status, body)
+		err = fmt.Errorf("the answer is %s: %s", answer.Status, body)
 	}
 	return err
 }
@@ -183,25 +293,29 @@ type Result struct {
 // Load sends requests through a target, from 64 connections, and measures for so long after two seconds to get warm. Any answer
 // other than 200 is an error.
 func (b *Bench) Load(ctx context.Context, t Target, duration time.Duration) (Result, error) {
-	if _, _, err := b.wrk(ctx, t, 2*time.Second); err != nil {
+	through, ok := b.routes[t]
+	if !ok {
+		return Result{}, fmt.Errorf("%s was not started", t)
+	}
+	if _, _, err := b.wrk(ctx, through, 2*time.Second); err != nil {
 		return Result{}, err
 	}
-	before, err := machine.CPU(b.targets[t].PID())
+	before, err := machine.CPU(through.program.PID())
 	if err != nil {
 		return Result{}, err
 	}
-	r, requests, err := b.wrk(ctx, t, duration)
+	r, requests, err := b.wrk(ctx, through, duration)
 	if err != nil {
 		return Result{}, err
 	}
-	after, err := machine.CPU(b.targets[t].PID())
+	after, err := machine.CPU(through.program.PID())
 	r.CPU = (after - before) * 1000 / time.Duration(requests)
 	return r, err
 }
 
-func (b *Bench) wrk(ctx context.Context, t Target, duration time.Duration) (r Result, requests int, err error) {
-	c := exec.CommandContext(ctx, "wrk", "-t2", "-c64", "-d", strconv.Itoa(int(duration/time.Second))+"s", "-s", b.script, "http://"+b.addresses[t]+"/")
-	c.Env = append(os.Environ(), "TOKENS="+b.tokens)
+func (b *Bench) wrk(ctx context.Context, through route, duration time.Duration) (r Result, requests int, err error) {
+	c := exec.CommandContext(ctx, "wrk", "-t2", "-c64", "-d", strconv.Itoa(int(duration/time.Second))+"s", "-s", b.script(), through.url)
+	c.Env = append(os.Environ(), "TOKENS="+through.tokens, "PADDING="+strconv.Itoa(through.padding))
 	said, err := c.CombinedOutput()
 	if err != nil {
 		return Result{}, 0, fmt.Errorf("wrk: %w\n%s", err, said)
@@ -227,13 +341,11 @@ func (b *Bench) wrk(ctx context.Context, t Target, duration time.Duration) (r Re
 // Stop ends everything.
 func (b *Bench) Stop() error {
 	var errs []error
-	for _, p := range []*program.Program{b.targets[Floor], b.hello} {
-		if p != nil {
-			p.Kill() // they have nothing to lose
-		}
-	}
-	if p := b.targets[Perdiem]; p != nil {
+	for _, p := range slices.Backward(b.programs) { // the upstream last
 		errs = append(errs, p.Stop())
+	}
+	if b.issuer != nil {
+		errs = append(errs, b.issuer.close())
 	}
 	errs = append(errs, os.RemoveAll(b.dir))
 	return errors.Join(errs...)

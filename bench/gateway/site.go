@@ -36,12 +36,22 @@ func catalogText() string {
 	return b.String()
 }
 
-func configText(upstream string) string {
-	return fmt.Sprintf(`listen: {gateway: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
+func (s site) configText(upstream, identity string, withTLS bool) string {
+	text := fmt.Sprintf(`listen: {gateway: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
 upstream: http://%s
 catalog: catalog.yaml
-identity: [{tokens: {}}]
 `, upstream)
+	if withTLS {
+		text += fmt.Sprintf("tls: {gateway: {cert: %q, key: %q}}\n", s.cert(), s.key())
+	}
+	return text + "identity:\n  - tokens: {}\n" + identity
+}
+
+type caller struct{ application, member string }
+
+// callerOf returns who a member is: an application has every twentieth of them.
+func callerOf(member int) caller {
+	return caller{fmt.Sprintf("app%d", member%applications), fmt.Sprintf("member%d", member)}
 }
 
 // site is a node's folder: its configuration, and a registry in which each of some members has a token.
@@ -53,6 +63,8 @@ func (s site) config() string  { return filepath.Join(s.dir, "perdiem.yaml") }
 func (s site) catalog() string { return filepath.Join(s.dir, "catalog.yaml") }
 func (s site) data() string    { return filepath.Join(s.dir, "data") }
 func (s site) tokens() string  { return filepath.Join(s.dir, "tokens") }
+func (s site) cert() string    { return filepath.Join(s.dir, "cert.pem") }
+func (s site) key() string     { return filepath.Join(s.dir, "key.pem") }
 
 // makeSite makes in dir a site that is to be configured. What takes a while to make is kept in out for the next time.
 func makeSite(ctx context.Context, out, dir string, members int) (site, error) {
@@ -63,9 +75,9 @@ func makeSite(ctx context.Context, out, dir string, members int) (site, error) {
 	return s, os.CopyFS(dir, os.DirFS(kept.dir))
 }
 
-// configure makes the site's node forward to an upstream.
-func (s site) configure(upstream string) error {
-	return os.WriteFile(s.config(), []byte(configText(upstream)), 0o600)
+// configure makes the site's node forward to an upstream. identity are sources of identity besides its own tokens, as lines of perdiem.yaml.
+func (s site) configure(upstream, identity string, withTLS bool) error {
+	return os.WriteFile(s.config(), []byte(s.configText(upstream, identity, withTLS)), 0o600)
 }
 
 // issueOnce makes a registry with tokens, unless it is there already. It does so without a node, since tokens by the hundred
@@ -115,10 +127,11 @@ func (s site) issue(ctx context.Context, r registry.Registry, members int) error
 	w := bufio.NewWriter(f)
 	for m := range members {
 		secret, hash := key.NewToken()
+		one := callerOf(m)
 		_, err := r.IssueToken(ctx, registry.NewToken{
 			Hash:        hash,
-			Application: fmt.Sprintf("app%d", m%applications),
-			Member:      fmt.Sprintf("member%d", m),
+			Application: one.application,
+			Member:      one.member,
 			Expires:     time.Now().AddDate(10, 0, 0),
 			Actor:       "bench",
 		})

@@ -97,7 +97,7 @@ func TestSuites(t *testing.T) {
 				first, _, _ := strings.Cut(name, "/")
 				found := name == ""
 				for _, c := range s.sources {
-					found = found || c.gateway && first == "Gateway" || strings.Contains(c.bench, "^Benchmark"+first+"$")
+					found = found || c.target != "" && name == "Gateway/"+string(c.target) || c.bench != "" && strings.Contains(c.bench, "^Benchmark"+first+"$")
 				}
 				if !found {
 					t.Errorf("%s: nothing measures %s", s.name, name)

@@ -51,14 +51,17 @@ const gatewayLoad = 8 * time.Second
 func (r *runner) suite(ctx context.Context, s suite) (*measured, error) {
 	m := &measured{}
 	var loads *gateway.Bench
+	if targets := s.targets(); len(targets) > 0 {
+		var err error
+		loads, err = gateway.Start(ctx, gateway.Options{Root: filepath.Dir(r.bench), Bench: r.bench, Out: r.out, Members: r.members, Targets: targets, Log: r.log})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = loads.Stop() }() // an error of the round says more
+		m.notes = append(m.notes, fmt.Sprintf("%d members, wrk -t2 -c64, %v", r.members, gatewayLoad))
+	}
 	for _, c := range s.sources {
-		if c.gateway {
-			var err error
-			if loads, err = gateway.Start(ctx, gateway.Options{Root: filepath.Dir(r.bench), Bench: r.bench, Out: r.out, Members: r.members, Log: r.log}); err != nil {
-				return nil, err
-			}
-			defer func() { _ = loads.Stop() }() // an error of the round says more
-			m.notes = append(m.notes, fmt.Sprintf("%d members, wrk -t2 -c64, %v", r.members, gatewayLoad))
+		if c.target != "" {
 			continue
 		}
 		if err := program.BuildTest(ctx, r.folder(c), c.pkg, r.testFile(c)); err != nil {
@@ -76,7 +79,8 @@ func (r *runner) suite(ctx context.Context, s suite) (*measured, error) {
 	m.notes = append(m.notes, fmt.Sprintf("%s, %v a sync", kind, synced))
 	for n := range r.rounds {
 		figures := round{}
-		for _, c := range s.sources {
+		for i := range s.sources {
+			c := s.sources[(i+n)%len(s.sources)]
 			fmt.Fprintf(r.log, "%s: round %d of %d\n", s.name, n+1, r.rounds)
 			said, others, err := r.measure(ctx, c, loads)
 			if err != nil {
@@ -105,8 +109,8 @@ func (r *runner) measure(ctx context.Context, c source, loads *gateway.Bench) (s
 			return nil, 0, err
 		}
 		var text []byte
-		if c.gateway {
-			text, err = loadBoth(ctx, loads)
+		if c.target != "" {
+			text, err = loadOne(ctx, loads, c.target)
 		} else {
 			text, err = r.test(ctx, c)
 		}
@@ -157,21 +161,14 @@ func (r *runner) test(ctx context.Context, c source) ([]byte, error) {
 	return said, nil
 }
 
-// loadBoth loads the floor and perdiem and returns the figures as benchmarks print them.
-func loadBoth(ctx context.Context, b *gateway.Bench) ([]byte, error) {
-	var said bytes.Buffer
-	for _, t := range []struct {
-		name   string
-		target gateway.Target
-	}{{"floor", gateway.Floor}, {"perdiem", gateway.Perdiem}} {
-		r, err := b.Load(ctx, t.target, gatewayLoad)
-		if err != nil {
-			return nil, err
-		}
-		fmt.Fprintf(&said, "BenchmarkGateway/%s 1 %.0f requests/s %d p50-µs %d p99-µs %d cpu-µs/request\n",
-			t.name, r.PerSecond, r.P50.Microseconds(), r.P99.Microseconds(), r.CPU.Microseconds()/1000)
+// loadOne loads a target and returns the figures as a benchmark prints them.
+func loadOne(ctx context.Context, b *gateway.Bench, t gateway.Target) ([]byte, error) {
+	r, err := b.Load(ctx, t, gatewayLoad)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t, err)
 	}
-	return said.Bytes(), nil
+	return fmt.Appendf(nil, "BenchmarkGateway/%s 1 %.0f requests/s %d p50-µs %d p99-µs %d cpu-µs/request\n",
+		t, r.PerSecond, r.P50.Microseconds(), r.P99.Microseconds(), r.CPU.Microseconds()/1000), nil
 }
 
 // read adds what benchmarks print.

@@ -1,20 +1,23 @@
 package main
 
+import "github.com/perdiem/perdiem/bench/gateway"
+
 // suite is what is measured by turns, and what is promised of it.
 type suite struct {
 	name     string
 	title    string
-	sources  []source // measured in this order in each round
+	sources  []source // measured one after the other in each round, which begins with another each time
 	promises []promise
+	asked    bool // it runs only where it is asked for
 }
 
 // source is something that yields benchmarks' results.
 type source struct {
-	module  module
-	pkg     string // whose tests hold the benchmarks; empty: the gateway is measured
-	bench   string // which: as go test -bench takes it
-	times   string // how often: as -benchtime takes it; a fixed number, so that all that is compared does equally much
-	gateway bool
+	module module
+	pkg    string         // whose tests hold the benchmarks
+	bench  string         // which: as go test -bench takes it
+	times  string         // how often: as -benchtime takes it; a fixed number, so that all that is compared does equally much
+	target gateway.Target // a load through it is measured instead of tests
 }
 
 // module is where a package's path begins.
@@ -34,6 +37,16 @@ type promise struct {
 	most    bool // bound is the most that is promised; otherwise the least
 	bound   float64
 	allowed string // a unit whose figure, where it is less, takes the bound's place
+}
+
+// targets returns what loads go through.
+func (s suite) targets() (all []gateway.Target) {
+	for _, c := range s.sources {
+		if c.target != "" {
+			all = append(all, c.target)
+		}
+	}
+	return all
 }
 
 func suites() []suite {
@@ -90,10 +103,25 @@ func suites() []suite {
 		},
 		{
 			name: "gateway", title: "member tokens, warm",
-			sources: []source{{gateway: true}},
+			sources: []source{{target: gateway.Floor}, {target: gateway.Perdiem}},
 			promises: []promise{
 				{says: "requests/s / bare proxy's", subject: "Gateway/perdiem", floor: "Gateway/floor", unit: "requests/s", bound: 0.9},
 			},
+		},
+		{
+			name: "tokens", title: "perdiem's own tokens, the same in requests as long as with a JWT, JWTs (ES256), introspected tokens, and TLS; warm",
+			sources: []source{
+				{target: gateway.Perdiem}, {target: gateway.JWT}, {target: gateway.Introspection}, {target: gateway.Padded}, {target: gateway.TLS},
+			},
+			promises: []promise{
+				{says: "JWT / perdiem's own", subject: "Gateway/jwt", floor: "Gateway/perdiem", unit: "requests/s", bound: 0.95},
+				{says: "introspected / perdiem's own", subject: "Gateway/introspection", floor: "Gateway/perdiem", unit: "requests/s", bound: 0.95},
+			},
+		},
+		{
+			name: "nginx", title: "member tokens, warm, beside nginx, which knows nobody and counts nothing",
+			sources: []source{{target: gateway.Floor}, {target: gateway.Perdiem}, {target: gateway.Nginx}},
+			asked:   true,
 		},
 	}
 }

@@ -66,7 +66,10 @@ func busy() (time.Duration, error) {
 }
 
 // ours returns the processor time of this process and of all that descend from it, ended ones too.
-func ours() (time.Duration, error) {
+func ours() (time.Duration, error) { return CPU(os.Getpid()) }
+
+// CPU returns the processor time of a process and of all that descend from it, ended ones too.
+func CPU(pid int) (time.Duration, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, err
@@ -79,22 +82,19 @@ func ours() (time.Duration, error) {
 		}
 		times[s.pid], parents[s.pid] = s.own+s.ended, s.parent
 	}
+	if _, ok := times[pid]; !ok {
+		return 0, fmt.Errorf("there is no process %d", pid)
+	}
 	var sum time.Duration
-	for pid, t := range times {
-		for p := pid; p != 0; p = parents[p] {
-			if p == os.Getpid() {
+	for one, t := range times {
+		for p := one; p != 0; p = parents[p] {
+			if p == pid {
 				sum += t
 				break
 			}
 		}
 	}
 	return sum, nil
-}
-
-// CPU returns the processor time of a process and of its children that have ended.
-func CPU(pid int) (time.Duration, error) {
-	s, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
-	return s.own + s.ended, err
 }
 
 // stat is what /proc says of a process; the times are its own and its ended children's.

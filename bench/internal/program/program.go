@@ -4,8 +4,10 @@ package program
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,15 +51,56 @@ const patience = 30 * time.Second
 // Start starts a program and waits, as long as ctx lasts, for the first line that it prints on standard output, which it returns: by
 // it a server says that it serves. What it says on standard error goes to stderr. The program ends when this one does.
 func Start(ctx context.Context, stderr io.Writer, file string, args ...string) (p *Program, line string, err error) {
-	p = &Program{command: exec.Command(file, args...), ended: make(chan struct{})}
-	p.command.Stderr = stderr
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdout, err := p.command.StdoutPipe()
+	p, first, err := start(stderr, syscall.SIGKILL, file, args...)
 	if err != nil {
 		return nil, "", err
 	}
+	select {
+	case line = <-first:
+		return p, strings.TrimSpace(line), nil
+	case <-p.ended:
+		return nil, "", fmt.Errorf("%s ended before it served: %w", filepath.Base(file), p.err)
+	case <-ctx.Done():
+		p.Kill()
+		return nil, "", fmt.Errorf("%s has said nothing yet: %w", filepath.Base(file), ctx.Err())
+	}
+}
+
+// StartAt does the same with a server that says nothing: it waits until a connection to the address can be made. When this program ends, the
+// server is asked to end, so that it can end processes of its own.
+func StartAt(ctx context.Context, stderr io.Writer, address, file string, args ...string) (*Program, error) {
+	p, _, err := start(stderr, syscall.SIGTERM, file, args...)
+	if err != nil {
+		return nil, err
+	}
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return p, c.Close()
+		}
+		select {
+		case <-retry.C:
+		case <-p.ended:
+			return nil, fmt.Errorf("%s ended before it served: %w", filepath.Base(file), p.err)
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("%s does not serve yet: %w", filepath.Base(file), err), p.Stop())
+		}
+	}
+}
+
+// start starts a program, which gets the signal when this one ends. The channel gets the first line that it prints.
+func start(stderr io.Writer, orphaned syscall.Signal, file string, args ...string) (*Program, <-chan string, error) {
+	p := &Program{command: exec.Command(file, args...), ended: make(chan struct{})}
+	p.command.Stderr = stderr
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: orphaned}
+	stdout, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := p.command.Start(); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	first := make(chan string, 1)
 	go func() {
@@ -69,15 +112,7 @@ func Start(ctx context.Context, stderr io.Writer, file string, args ...string) (
 		_, _ = io.Copy(io.Discard, stdout)
 		p.err = p.command.Wait()
 	}()
-	select {
-	case line = <-first:
-		return p, strings.TrimSpace(line), nil
-	case <-p.ended:
-		return nil, "", fmt.Errorf("%s ended before it served: %w", filepath.Base(file), p.err)
-	case <-ctx.Done():
-		p.Kill()
-		return nil, "", fmt.Errorf("%s has said nothing yet: %w", filepath.Base(file), ctx.Err())
-	}
+	return p, first, nil
 }
 
 // PID returns the program's process id.
