@@ -56,9 +56,9 @@ type Options struct {
 // Bench is some proxies before the same upstream, ready for load. Stop ends them.
 type Bench struct {
 	o        Options
-	dir      string // removed at the end
-	upstream string // its address
-	programs []*program.Program
+	dir      string         // removed at the end
+	upstream string         // its address
+	stops    []func() error // in the order in which what they stop was started
 	node     *node
 	issuer   *issuer
 	routes   map[Target]route
@@ -103,12 +103,13 @@ func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 	}
 	serves, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if _, b.upstream, err = b.run(serves, o.Log, "hello"); err != nil {
+	if _, b.upstream, err = b.runFloor(serves, o.Log, "hello"); err != nil {
 		return nil, err
 	}
 	if b.issuer, err = startIssuer(o.Members); err != nil {
 		return nil, err
 	}
+	b.stops = append(b.stops, b.issuer.close)
 	if b.node, err = b.startNode(serves, "node", b.issuer.identity(), nil); err != nil {
 		return nil, err
 	}
@@ -128,13 +129,16 @@ func Start(ctx context.Context, o Options) (_ *Bench, err error) {
 func (b *Bench) bin(name string) string { return filepath.Join(b.o.Out, "bin", name) }
 func (b *Bench) script() string         { return filepath.Join(b.dir, "load.lua") }
 
-// run starts one of the programs that were built, and returns the line by which it says that it serves.
-func (b *Bench) run(ctx context.Context, stderr io.Writer, name string, args ...string) (*program.Program, string, error) {
-	p, line, err := program.Start(ctx, stderr, b.bin(name), args...)
+// runFloor starts one of the floors' programs, which have nothing to lose by being killed, and returns the address at which it listens.
+func (b *Bench) runFloor(ctx context.Context, stderr io.Writer, name string, args ...string) (*program.Program, string, error) {
+	p, address, err := program.Start(ctx, stderr, b.bin(name), args...)
 	if err == nil {
-		b.programs = append(b.programs, p)
+		b.stops = append(b.stops, func() error {
+			p.Kill()
+			return nil
+		})
 	}
-	return p, line, err
+	return p, address, err
 }
 
 // route starts what a target needs besides the node.
@@ -142,12 +146,12 @@ func (b *Bench) route(ctx context.Context, t Target) (route, error) {
 	ofNode := route{program: b.node.program, url: "http://" + b.node.address + "/", tokens: b.node.site.tokens()}
 	switch t {
 	case Floor:
-		p, address, err := b.run(ctx, io.Discard, "revproxy", "-up", "http://"+b.upstream)
+		p, address, err := b.runFloor(ctx, io.Discard, "revproxy", "-up", "http://"+b.upstream)
 		return route{program: p, url: "http://" + address + "/", tokens: ofNode.tokens}, err
 	case Nginx:
 		p, address, err := startNginx(ctx, b.o.Log, filepath.Join(b.dir, "nginx"), b.upstream)
 		if err == nil {
-			b.programs = append(b.programs, p)
+			b.stops = append(b.stops, p.Stop)
 		}
 		return route{program: p, url: "http://" + address + "/", tokens: ofNode.tokens}, err
 	case Perdiem:
@@ -213,10 +217,11 @@ func (b *Bench) startNode(ctx context.Context, name, identity string, certify fu
 	if err := s.configure(b.upstream, identity, certify != nil); err != nil {
 		return nil, err
 	}
-	p, line, err := b.run(ctx, b.o.Log, "perdiem", "serve", "-c", s.config())
+	p, line, err := program.Start(ctx, b.o.Log, b.bin("perdiem"), "serve", "-c", s.config())
 	if err != nil {
 		return nil, err
 	}
+	b.stops = append(b.stops, p.Stop)
 	address, err := gatewayAddress(line)
 	return &node{p, s, address}, err
 }
@@ -341,11 +346,8 @@ func (b *Bench) wrk(ctx context.Context, through route, duration time.Duration) 
 // Stop ends everything.
 func (b *Bench) Stop() error {
 	var errs []error
-	for _, p := range slices.Backward(b.programs) { // the upstream last
-		errs = append(errs, p.Stop())
-	}
-	if b.issuer != nil {
-		errs = append(errs, b.issuer.close())
+	for _, stop := range slices.Backward(b.stops) { // the upstream last
+		errs = append(errs, stop())
 	}
 	errs = append(errs, os.RemoveAll(b.dir))
 	return errors.Join(errs...)
