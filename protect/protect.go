@@ -68,7 +68,7 @@ type Limiter struct {
 	due   time.Duration // guarded by mu: when it is to; 0: it is not wound
 	told  bool          // guarded by mu: the log knows that there is a limit,
 	since time.Duration // guarded by mu: since when,
-	count int64         // guarded by mu: and how many calls had been refused by then
+	count int64         // guarded by mu: and how many calls had been refused when the last one ended
 }
 
 // New returns a Limiter. The error says which option is wrong.
@@ -117,7 +117,9 @@ func (l *Limiter) unlock(now time.Duration) {
 	}
 	waiting, limit, latency, usual := g.waiting, g.limit, g.latest, g.typical
 	lasted, refused := now-l.since, g.refused-l.count
-	l.told, l.since, l.count = limiting, now, g.refused
+	if l.told, l.since = limiting, now; !limiting {
+		l.count = g.refused
+	}
 	l.mu.Unlock()
 	if limiting {
 		l.log.LogAttrs(context.Background(), slog.LevelWarn, "the upstream is in trouble: the calls to it are limited",
