@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -598,5 +600,24 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	must(t, l.Close())
 	if err := s.gateway.Serve(l); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestNewRefusesBadEdges(t *testing.T) {
+	u, err := url.Parse("h2c://host")
+	must(t, err)
+	for problem, o := range map[string]gateway.Options{
+		"timeouts":                 {Timeouts: gateway.Timeouts{Body: -1}},
+		"without a certificate":    {TLS: &tls.Config{}},
+		"no origins":               {CORS: &gateway.CORS{}},
+		"an origin is empty":       {CORS: &gateway.CORS{Origins: []gateway.Origin{{}}}},
+		"credentials need a list":  {CORS: &gateway.CORS{Origins: []gateway.Origin{gateway.AnyOrigin}, Credentials: true}},
+		`methods: "" is no name`:   {CORS: &gateway.CORS{Origins: []gateway.Origin{gateway.AnyOrigin}, Methods: []string{""}}},
+		`expose: "a b" is no name`: {CORS: &gateway.CORS{Origins: []gateway.Origin{gateway.AnyOrigin}, Expose: []string{"a b"}}},
+	} {
+		o.Upstream, o.UpstreamTimeout = u, time.Second
+		if _, err := gateway.New(o); err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: %v", problem, err)
+		}
 	}
 }
