@@ -99,13 +99,15 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) Close() error { return b.client.Body.Close() }
 
 // leave ends the reading of a body of which the upstream did not want all. A connection of HTTP/1.1 ends with the answer then: net/http would
-// wait for the rest and, when that came after the answer, panic over two readers of one connection.
+// wait for the rest and, when that came after the answer, panic over two readers of one connection. What has come already it would read after the
+// answer, too, and panic over its end; so the body is closed here, while it still looks for other readers.
 func (b *body) leave() {
 	b.mu.Lock()
 	ended := b.ended
 	b.mu.Unlock()
 	if c := clientConnOf(b.client); c != nil && !ended {
 		c.endReading()
+		_ = b.client.Body.Close() // nothing is waited for any more
 	}
 }
 

@@ -10,7 +10,8 @@
 // on which a request came is believed, and the upstream is told that way in X-Forwarded-For, -Host, -Proto and Forwarded.
 //
 // Clients speak HTTP/1.1, or HTTP/2 over TLS; so does the upstream, or HTTP/2 without TLS (h2c). Trailers pass in both directions, and
-// what comes is sent on at once, so gRPC passes. How long a client can hold anything by being slow is bounded (see [Timeouts]).
+// what comes is sent on at once, so gRPC passes. How long a client can hold anything by being slow is bounded (see [Timeouts]), as is
+// what it can hold by being many ([Connections]), and how fast an address may bring long headers.
 //
 // An admitted request is charged once, before it goes upstream, whatever becomes of it there. HTTP/1.1 upgrades pass,
 // and count as one call; an upgrade to another version of HTTP does not, since calls in it could not be counted. Bodies stream in both
@@ -46,7 +47,7 @@ import (
 
 const (
 	// maxHeaderBytes is how much a request's headers may take, in bytes: beyond it net/http answers 431.
-	maxHeaderBytes = 256 << 10
+	maxHeaderBytes = 64 << 10
 	// maxUpstreamHeaderBytes is the same for an answer of the upstream.
 	maxUpstreamHeaderBytes = 1 << 20
 	// maxStreams is how many requests may be under way on a client's HTTP/2 connection.
@@ -70,7 +71,8 @@ type Options struct {
 	// UpstreamTimeout is how long the upstream may take to the first byte of its answer, not counting the time in which it waits for the
 	// client to send on. It is more than 0.
 	UpstreamTimeout time.Duration
-	Timeouts        Timeouts // of clients
+	Timeouts        Timeouts    // of clients
+	Connections     Connections // of clients
 	// TLS is how clients are spoken to; nil: without TLS. Its certificates come by GetCertificate.
 	TLS *tls.Config
 	// TrustedProxies are the TCP peers whose X-Forwarded headers and Forwarded are believed.
@@ -100,6 +102,7 @@ type Gateway struct {
 	base      string // the upstream's own path, escaped, without a trailing slash
 	timeout   time.Duration
 	timeouts  Timeouts
+	addresses *addresses
 	deadlines *deadlines
 	trusted   []netip.Prefix                                   // nil: nobody
 	hosts     hosts                                            // nil: any
@@ -142,6 +145,8 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: upstream_timeout %v: must be more than 0", o.UpstreamTimeout)
 	case o.Timeouts.Headers < 0 || o.Timeouts.Body < 0 || o.Timeouts.BodyRate < 0 || o.Timeouts.Answer < 0 || o.Timeouts.Idle < 0:
 		return nil, fmt.Errorf("gateway: timeouts %+v: none may be less than 0", o.Timeouts)
+	case o.Connections.Total < 0 || o.Connections.PerAddress < 0:
+		return nil, fmt.Errorf("gateway: connections %+v: none may be less than 0", o.Connections)
 	case o.TLS != nil && o.TLS.GetCertificate == nil:
 		return nil, errors.New("gateway: TLS without a certificate")
 	case o.Admit == nil:
@@ -171,6 +176,7 @@ func New(o Options) (*Gateway, error) {
 		observe:   o.Observe,
 		bodies:    sync.Pool{New: func() any { return new([]byte) }},
 	}
+	g.addresses = &addresses{limits: o.Connections.orDefaults(), trusts: g.trusts, of: map[netip.Addr]*address{}}
 	g.methodOverride = o.MethodOverride
 	if g.observe == nil {
 		g.observe = func(Observation) {}
@@ -196,7 +202,7 @@ func (g *Gateway) Serve(l net.Listener) error {
 	if g.encrypted {
 		serve = func(l net.Listener) error { return g.server.ServeTLS(l, "", "") }
 	}
-	if err := serve(clients{l, g.timeouts}); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(clients{l, g.timeouts, g.addresses, g.log}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -208,6 +210,43 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+// TestConnections has an address open as many connections as it may: one more is closed, and one that ends makes room.
+func TestConnections(t *testing.T) {
+	s := start(t, func(c *setup) { c.options.Connections = gateway.Connections{PerAddress: 2} })
+	ask := func(w *wire) int {
+		w.send("GET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
+		return w.reply().StatusCode
+	}
+	first, second := s.dial(), s.dial()
+	if a, b := ask(first), ask(second); a != 200 || b != 200 {
+		t.Fatalf("%d %d", a, b)
+	}
+	if n, err := s.dial().Read(make([]byte, 1)); err == nil {
+		t.Errorf("the third is told %d bytes", n)
+	}
+	if a, b := ask(first), ask(second); a != 200 || b != 200 {
+		t.Errorf("%d %d", a, b)
+	}
+	first.send("GET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\nConnection: close\r\n\r\n")
+	if _, err := io.ReadAll(first); err != nil {
+		t.Fatal(err)
+	}
+	// The client may hear of the end before it is counted.
+	for range 1000 {
+		w := s.dial()
+		_, err := io.WriteString(w, "GET /rest/posts/1 HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n\r\n")
+		if res, err2 := http.ReadResponse(w.reader, nil); err == nil && err2 == nil {
+			if res.StatusCode != 200 {
+				t.Error(res.Status)
+			}
+			res.Body.Close()
+			return
+		}
+		w.Close()
+	}
+	t.Error("there is never room again")
+}
+
 // TestPlainRejections are what net/http rejects by itself, in plain text.
 func TestPlainRejections(t *testing.T) {
 	s := start(t)
@@ -241,13 +280,13 @@ func TestPlainRejections(t *testing.T) {
 func TestManyHeadersPass(t *testing.T) {
 	s := start(t)
 	var headers []string
-	for i := range 2000 {
+	for i := range 600 {
 		headers = append(headers, fmt.Sprintf("X-Many-%d: %s", i, strings.Repeat("v", 80)))
 	}
 	if got := s.raw("GET / HTTP/1.1", headers...); got.StatusCode != 200 {
 		t.Fatalf("%d %s", got.StatusCode, got.body)
 	}
-	if n := len(s.upstream.last(t).Header); n < 2000 {
+	if n := len(s.upstream.last(t).Header); n < 600 {
 		t.Errorf("the upstream got %d headers", n)
 	}
 }
@@ -561,5 +600,24 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	must(t, l.Close())
 	if err := s.gateway.Serve(l); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestNewRefusesBadEdges(t *testing.T) {
+	u, err := url.Parse("h2c://host")
+	must(t, err)
+	for problem, o := range map[string]gateway.Options{
+		"timeouts":                 {Timeouts: gateway.Timeouts{Body: -1}},
+		"without a certificate":    {TLS: &tls.Config{}},
+		"no origins":               {CORS: &gateway.CORS{}},
+		"an origin is empty":       {CORS: &gateway.CORS{Origins: []gateway.Origin{{}}}},
+		"credentials need a list":  {CORS: &gateway.CORS{Origins: []gateway.Origin{gateway.AnyOrigin}, Credentials: true}},
+		`methods: "" is no name`:   {CORS: &gateway.CORS{Origins: []gateway.Origin{gateway.AnyOrigin}, Methods: []string{""}}},
+		`expose: "a b" is no name`: {CORS: &gateway.CORS{Origins: []gateway.Origin{gateway.AnyOrigin}, Expose: []string{"a b"}}},
+	} {
+		o.Upstream, o.UpstreamTimeout = u, time.Second
+		if _, err := gateway.New(o); err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: %v", problem, err)
+		}
 	}
 }

@@ -30,6 +30,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.observe(x.observation)
 	}()
 
+	if c := anyConnOf(r); c != nil {
+		c.received(r)
+	}
 	if !g.receive(x, r) {
 		return
 	}

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/quota"
 )
 
 // frames sends one request over HTTP/2, frame by frame, to a server that serves the gateway. It returns the status that it was answered, or how
@@ -193,5 +197,60 @@ func TestHTTP2Lengths(t *testing.T) {
 				t.Errorf("length %s: the upstream was sent %s", length, fmt.Sprint(r))
 			}
 		}
+	}
+}
+
+// TestRapidReset begins requests on one HTTP/2 connection and takes each back at once: few are under way at a time, and the connection is ended.
+func TestRapidReset(t *testing.T) {
+	by, files, _ := encrypted(t)
+	release := make(chan struct{})
+	s := start(t, by, func(c *setup) {
+		c.take = func(context.Context, lease.Call) (quota.Decision, error) { // a decision that waits, whoever leaves
+			<-release
+			return quota.Decision{}, fault.New(fault.Unavailable, "down")
+		}
+	})
+	defer close(release)
+	conn, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: files.roots(), NextProtos: []string{"h2"}})
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	must(t, err)
+	framer := http2.NewFramer(conn, conn)
+	must(t, framer.WriteSettings())
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	ended := make(chan http2.ErrCode, 1)
+	go func() {
+		code := http2.ErrCodeNo
+		for {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				ended <- code
+				return
+			}
+			if away, ok := frame.(*http2.GoAwayFrame); ok {
+				code = away.ErrCode
+			}
+		}
+	}()
+	sent := 0
+	for ; sent < 20_000; sent++ {
+		block.Reset()
+		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}, {":path", "/x"}, {"x-app-id", "acme"}} {
+			must(t, encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}))
+		}
+		id := uint32(2*sent + 1)
+		err := errors.Join(
+			framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}),
+			framer.WriteRSTStream(id, http2.ErrCodeCancel),
+		)
+		if err != nil {
+			break
+		}
+	}
+	if code := <-ended; code != http2.ErrCodeEnhanceYourCalm {
+		t.Errorf("ended after %d requests with %v", sent, code)
 	}
 }

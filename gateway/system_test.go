@@ -356,3 +356,26 @@ func styled(h answer.Headers) func(*setup) {
 }
 
 func handled(h http.HandlerFunc) func(*setup) { return func(c *setup) { c.handler = h } }
+
+// ask sends a request as acme, and returns the whole answer.
+func ask(client *http.Client, method, url string, body io.Reader, headers ...string) (reply, error) {
+	r, err := http.NewRequest(method, url, body)
+	if err != nil {
+		return reply{}, err
+	}
+	r.Header.Set("X-App-Id", "acme")
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+			continue
+		}
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return reply{}, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return reply{res, string(text)}, err
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -54,43 +55,122 @@ const (
 	lingerBytes   = 256 << 10
 )
 
-// clients accepts connections as clientConns.
+// clients accepts connections as clientConns. Those for which there is no place are closed.
 type clients struct {
 	net.Listener
-	timeouts Timeouts
+	timeouts  Timeouts
+	addresses *addresses
+	log       *sparseLog
 }
 
 // Accept waits for a connection.
 func (l clients) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		place, err := l.addresses.enter(c.RemoteAddr())
+		if err != nil {
+			_ = c.Close() // nothing was said on it
+			l.log.failure("a connection was refused", err)
+			continue
+		}
+		return &clientConn{
+			Conn: c, answer: l.timeouts.Answer, drainTime: min(drainTimeout, l.timeouts.Body), place: place, closed: make(chan struct{}),
+		}, nil
 	}
-	return &clientConn{Conn: c, answer: l.timeouts.Answer, drainTime: min(drainTimeout, l.timeouts.Body)}, nil
 }
 
-// clientConn is a client's connection. It bounds the time for which a write waits for the client, without a timer a write, and it can
-// be told that nothing further is to be read from it: net/http would read the rest of a body that did not come in time as the next
-// request.
+// clientConn is a client's connection. It bounds the time for which a write waits for the client, without a timer a write, it keeps long headers
+// to the pace of their address, and it can be told that nothing further is to be read from it: net/http would read the rest of a body that did not
+// come in time as the next request.
 type clientConn struct {
 	net.Conn
 	answer    time.Duration
 	drainTime time.Duration
+	place     place
+	headers   atomic.Int64 // bytes read since the last request was over; far below 0 while it is not headers that are read
+	until     atomic.Int64 // when to read on, as Unix nanoseconds; 0: at once
 	deadline  atomic.Int64 // of writes, as Unix nanoseconds
 	ended     atomic.Bool  // nothing is read any more
 	draining  atomic.Bool
 	lingering atomic.Bool
 
+	closing sync.Once
+	closed  chan struct{} // closed with the connection
+
 	mu    sync.Mutex
 	drain *time.Timer // guarded by mu; nil until there is something to drain
 }
 
+// notHeaders is what headers is while a body is read, or another protocol than HTTP/1.
+const notHeaders = math.MinInt64 / 2
+
 // Read reads from the client.
 func (c *clientConn) Read(p []byte) (int, error) {
+	if until := c.until.Load(); until != 0 {
+		c.wait(until)
+	}
 	if c.ended.Load() {
 		return 0, net.ErrClosed
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if over := c.headers.Add(int64(n)) - freeHeaders; over > 0 {
+		if err := c.charge(min(over, int64(n))); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// wait waits until it is time to read on, or the connection is closed.
+func (c *clientConn) wait(until int64) {
+	if left := time.Until(time.Unix(0, until)); left > 0 {
+		timer := time.NewTimer(left)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-c.closed:
+		}
+	}
+	c.until.CompareAndSwap(until, 0)
+}
+
+func (c *clientConn) charge(bytes int64) error {
+	until, err := c.place.charge(bytes)
+	if !until.IsZero() {
+		c.until.Store(until.UnixNano())
+	}
+	return err
+}
+
+// received notes that a request's headers have been read.
+func (c *clientConn) received(r *http.Request) {
+	switch {
+	case c.place.here == nil:
+	case r.ProtoMajor > 1: // what the connection carries besides is not to be told from headers here
+		c.headers.Store(notHeaders)
+		if err := c.charge(max(0, headerBytes(r)-freeHeaders)); err != nil {
+			c.endReading()
+		}
+	case r.ContentLength != 0:
+		if over := c.headers.Load() - freeHeaders; over > 0 { // some of it was the body's beginning
+			_ = c.charge(min(0, max(0, headerBytes(r)-freeHeaders)-over)) // what is taken back is never too much
+		}
+		c.headers.Store(notHeaders)
+	}
+}
+
+// over notes that the connection waits for its next request, or has become another protocol's.
+func (c *clientConn) over(s http.ConnState) {
+	switch s {
+	case http.StateIdle:
+		c.headers.Store(0)
+	case http.StateHijacked:
+		c.headers.Store(notHeaders)
+	default:
+	}
 }
 
 // Write writes to the client. The deadline is renewed when a quarter of the time is over, so that most writes do not touch it.
@@ -117,14 +197,22 @@ func (c *clientConn) endReading() {
 func (c *clientConn) Close() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !c.ended.Load() || !ok || c.lingering.Swap(true) || half.CloseWrite() != nil {
-		return c.Conn.Close()
+		return c.close()
 	}
 	_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // an error means that it is closed
 	go func() {
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, lingerBytes))
-		_ = c.Conn.Close()
+		_ = c.close()
 	}()
 	return nil
+}
+
+func (c *clientConn) close() error {
+	c.closing.Do(func() {
+		close(c.closed)
+		c.place.leave()
+	})
+	return c.Conn.Close()
 }
 
 // drainSoon gives the client its time to finish what it is sending. [clientConn.drained] ends that.
@@ -176,6 +264,11 @@ func clientConnOf(r *http.Request) *clientConn {
 	if r.ProtoMajor != 1 {
 		return nil
 	}
+	return anyConnOf(r)
+}
+
+// anyConnOf returns the connection on which a request came, perhaps among others; nil where it came by none of a client.
+func anyConnOf(r *http.Request) *clientConn {
 	c, _ := r.Context().Value(connKey{}).(*clientConn)
 	return c
 }
@@ -218,6 +311,7 @@ func (g *Gateway) newServer(o *Options) *http.Server {
 				return
 			}
 			if client := unwrap(c); client != nil {
+				client.over(s)
 				client.drained()
 			}
 		},

@@ -15,7 +15,7 @@ func TestWriteWaitsForTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
-		c := &clientConn{Conn: near, answer: time.Minute}
+		c := &clientConn{Conn: near, answer: time.Minute, closed: make(chan struct{})}
 		defer c.Close()
 		take := func() {
 			if _, err := io.ReadFull(far, make([]byte, 3)); err != nil {
@@ -50,7 +50,7 @@ func TestDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
-		c := &clientConn{Conn: near, answer: time.Minute, drainTime: drainTimeout}
+		c := &clientConn{Conn: near, answer: time.Minute, drainTime: drainTimeout, closed: make(chan struct{})}
 		defer c.Close()
 		buffer := make([]byte, 10)
 

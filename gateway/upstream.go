@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -73,9 +74,10 @@ func (t *transport) closeIdle() {
 }
 
 func newConnections(timeout time.Duration) *http.Transport {
+	connecting := min(timeout-timeout/10, dialTimeout) // ends before the call does, which is how it is known what took so long
 	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: min(timeout, dialTimeout)}).DialContext,
-		TLSHandshakeTimeout:    min(timeout, dialTimeout),
+		DialContext:            (&net.Dialer{Timeout: connecting}).DialContext,
+		TLSHandshakeTimeout:    connecting,
 		MaxIdleConnsPerHost:    idleUpstream,
 		IdleConnTimeout:        idleUpstreamTimeout,
 		ExpectContinueTimeout:  continueTimeout,
@@ -204,16 +206,37 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 	case x.Err() != nil && !x.timedOut():
 		x.observation.Outcome, x.observation.Status = Abandoned, statusClientGone
 	case isTimeout(err) || x.timedOut():
-		x.permit.Answered(true)
+		g.noAnswer(x, err)
 		x.observation.Outcome = TimedOut
 		g.log.failure("the upstream did not answer in time", err)
 		g.upstreamProblem(x, http.StatusGatewayTimeout, "The service behind the gateway did not answer in time.")
 	default:
-		x.permit.Answered(true)
+		g.noAnswer(x, err)
 		x.observation.Outcome = Unreachable
 		g.log.failure("the upstream could not be reached, or broke off", err)
 		g.upstreamProblem(x, http.StatusBadGateway, "The service behind the gateway could not be reached, or did not answer properly.")
 	}
+}
+
+// noAnswer tells protection that the upstream gave no answer, and whether there was a connection to it at all.
+func (g *Gateway) noAnswer(x *exchange, err error) {
+	if isUnreached(err) {
+		x.permit.Unreached()
+		return
+	}
+	x.permit.Answered(true)
+}
+
+// isUnreached reports whether an error of the transport means that no connection could be made, or none that could be trusted.
+func isUnreached(err error) bool {
+	if failure, ok := errors.AsType[*net.OpError](err); ok && failure.Op == "dial" {
+		return true
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[tls.RecordHeaderError](err) // what answers speaks no TLS
+	return ok
 }
 
 // isOverload reports whether an answer's status says that the upstream, or what is behind it, has too much to do or is down.

@@ -72,33 +72,14 @@ const (
 
 // NewIntrospection returns the source. The error says every option that is missing or wrong.
 func NewIntrospection(o IntrospectionOptions) (*Introspection, error) {
-	var problems []error
-	if err := CheckIssuerURL(o.URL); err != nil {
-		problems = append(problems, fmt.Errorf("introspection.url: %w", err))
-	}
-	if o.ClientID == "" {
-		problems = append(problems, errors.New("introspection.client_id: tell as whom the issuer is asked"))
-	}
-	if o.ClientSecret == "" {
-		problems = append(problems, errors.New("introspection.client_secret: tell the secret with which the issuer is asked"))
-	}
-	header, err := credentialHeader(o.Header)
-	if err != nil {
-		problems = append(problems, fmt.Errorf("introspection.%w", err))
-	}
 	n := names{o.Application, o.Member}
-	if err := n.check(); err != nil {
-		problems = append(problems, fmt.Errorf("introspection.%w", err))
+	header, err := checkIssued("introspection", "url", o.URL, o.Header, n,
+		required{"client_id", o.ClientID, "tell as whom the issuer is asked"},
+		required{"client_secret", o.ClientSecret, "tell the secret with which the issuer is asked"})
+	if err != nil {
+		return nil, err
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Now, o.Logger = orMachine(o.Now), orSilent(o.Logger)
 	return &Introspection{
 		url:       o.URL,
 		id:        url.QueryEscape(o.ClientID),

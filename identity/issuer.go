@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -33,6 +34,47 @@ func CheckIssuerURL(text string) error {
 	default:
 		return errors.New("must begin with https")
 	}
+}
+
+// required is an option that a source must be told, and what to do where it is not.
+type required struct{ key, value, wanted string }
+
+// checkIssued returns the canonical name of the header that may hold an issuer's tokens. The error says everything that is missing or wrong with
+// what a source of such tokens is told; kind is the source's name, and key that of the issuer's address.
+func checkIssued(kind, key, address, header string, n names, needs ...required) (string, error) {
+	var problems []error
+	if err := CheckIssuerURL(address); err != nil {
+		problems = append(problems, fmt.Errorf("%s.%s: %w", kind, key, err))
+	}
+	for _, r := range needs {
+		if r.value == "" {
+			problems = append(problems, fmt.Errorf("%s.%s: %s", kind, r.key, r.wanted))
+		}
+	}
+	canonical, err := credentialHeader(header)
+	if err != nil {
+		problems = append(problems, fmt.Errorf("%s.%w", kind, err))
+	}
+	if err := n.check(); err != nil {
+		problems = append(problems, fmt.Errorf("%s.%w", kind, err))
+	}
+	return canonical, errors.Join(problems...)
+}
+
+// orMachine returns the clock, or the machine's for nil.
+func orMachine(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
+}
+
+// orSilent returns the logger, or one that nobody hears for nil.
+func orSilent(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
 }
 
 func isLoopback(host string) bool {

@@ -87,33 +87,14 @@ var methods = func() map[string]jwt.SigningMethod {
 
 // NewJWT returns the source, which has no keys until [JWT.Run] has read them. The error says every option that is missing or wrong.
 func NewJWT(o JWTOptions) (*JWT, error) {
-	var problems []error
-	if err := CheckIssuerURL(o.JWKS); err != nil {
-		problems = append(problems, fmt.Errorf("jwt.jwks: %w", err))
-	}
-	if o.Issuer == "" {
-		problems = append(problems, errors.New("jwt.issuer: tell whose tokens are believed"))
-	}
-	if o.Audience == "" {
-		problems = append(problems, errors.New("jwt.audience: tell for whom the tokens are: any other's would hold as well"))
-	}
-	header, err := credentialHeader(o.Header)
-	if err != nil {
-		problems = append(problems, fmt.Errorf("jwt.%w", err))
-	}
 	n := names{o.Application, o.Member}
-	if err := n.check(); err != nil {
-		problems = append(problems, fmt.Errorf("jwt.%w", err))
+	header, err := checkIssued("jwt", "jwks", o.JWKS, o.Header, n,
+		required{"issuer", o.Issuer, "tell whose tokens are believed"},
+		required{"audience", o.Audience, "tell for whom the tokens are: any other's would hold as well"})
+	if err != nil {
+		return nil, err
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Now, o.Logger = orMachine(o.Now), orSilent(o.Logger)
 	client := newIssuerClient(o.Roots, 1)
 	fetch := func(ctx context.Context) ([]byte, error) {
 		defer client.CloseIdleConnections() // it is minutes to the next time

@@ -75,12 +75,7 @@ func NewTokens(o TokenOptions) (*Tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokens.%w", err)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Now, o.Logger = orMachine(o.Now), orSilent(o.Logger)
 	return &Tokens{
 		registry: o.Registry,
 		key:      o.Key,

@@ -292,8 +292,17 @@ func (g *guard) over(t *ticket) {
 	}
 }
 
+// outcome is what became of a call that went upstream.
+type outcome uint8
+
+const (
+	well      outcome = iota
+	failed            // answered by a failure, not in time, or not to the end
+	unreached         // there was no connection to send it on: a failure that is nobody's endpoint's, and never usual
+)
+
 // leave notes that the upstream answered, or failed. A call that was paused is not measured: its answer was not waited for.
-func (g *guard) leave(now time.Duration, t *ticket, failed bool) {
+func (g *guard) leave(now time.Duration, t *ticket, how outcome) {
 	waited := t.stage == waits
 	inTime := g.stop(now, t)
 	g.over(t)
@@ -305,18 +314,18 @@ func (g *guard) leave(now time.Duration, t *ticket, failed bool) {
 		g.answered, g.extras = now, window{}
 	}
 	switch tally := g.tally(); {
-	case !failed:
+	case how == well:
 		tally.answered++
 		if inTime {
 			tally.inTime++
 		}
-	case t.endpoint.failing < 0.5: // what fails as a rule says nothing new
+	case how == unreached || t.endpoint.failing < 0.5: // what an endpoint fails as a rule says nothing new
 		tally.failed++
 	}
-	if g.mode == open { // what an upstream in trouble does is not usual
-		t.endpoint.record(g.era, now, latency, failed)
+	if g.mode == open && how != unreached { // what an upstream in trouble does is not usual
+		t.endpoint.record(g.era, now, latency, how == failed)
 	}
-	g.measure(now, t, latency, failed)
+	g.measure(now, t, latency, how != well)
 }
 
 // measure adds an answer to the window that counts it, if one does, and draws conclusions when the running one is complete.

@@ -204,6 +204,38 @@ func TestDown(t *testing.T) {
 	}
 }
 
+// An upstream that was never there is noticed, too, and when it comes it is taken for well.
+func TestNeverThere(t *testing.T) {
+	x := simulate(100_000, func(now time.Duration, _ string) (time.Duration, bool) { return ms, now < 40*s })
+	x.how = unreached
+	x.load(500, 60*s, only("e"))
+	x.run(90 * s)
+	if f := x.figures(0, 5*s); f.failed > 5*250 {
+		t.Errorf("in the first 5 s %d calls went to an upstream that was not there", f.failed)
+	}
+	if f := x.figures(5*s, 40*s); f.failed > 35*50 || f.failed < 35 {
+		t.Errorf("then %d calls in 35 s", f.failed)
+	}
+	if f := x.figures(45*s, 60*s); f.refused > 0 || f.failed > 0 || f.good == 0 {
+		t.Errorf("%+v from 5 s after its coming on", f)
+	}
+	if f := x.guard.endpoints["e"].failing; f > 0 {
+		t.Errorf("%.2f of the failures are taken for usual", f)
+	}
+}
+
+// A call now and then that finds no connection, as while an upstream is replaced, is no trouble.
+func TestUnreachedNowAndThen(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	x := simulate(100_000, func(time.Duration, string) (time.Duration, bool) { return ms, random.IntN(2) == 0 })
+	x.how = unreached
+	x.load(500, 60*s, only("e"))
+	x.run(90 * s)
+	if f := x.figures(0, 60*s); f.refused > 0 || f.good == 0 {
+		t.Errorf("where half find one: %+v", f)
+	}
+}
+
 // An upstream that fails what is too much for it gets less.
 func TestSheds(t *testing.T) {
 	var x *simulation
@@ -277,12 +309,12 @@ func TestBooks(t *testing.T) {
 			"pause":  func(*rapid.T) { pick(func(c *ticket) { g.pause(now, c) }) },
 			"resume": func(*rapid.T) { pick(func(c *ticket) { g.resume(now, c) }) },
 			"leave": func(t *rapid.T) {
-				failed := rapid.Bool().Draw(t, "failed")
-				pick(func(c *ticket) { g.leave(now, c, failed) })
+				how := outcome(rapid.IntRange(int(well), int(unreached)).Draw(t, "how"))
+				pick(func(c *ticket) { g.leave(now, c, how) })
 			},
 			"leave many": func(t *rapid.T) {
 				for _, c := range open {
-					g.leave(now, c, false)
+					g.leave(now, c, well)
 				}
 				open = nil
 			},

@@ -4,11 +4,13 @@
 //	err := limiter.Enter("posts.create", &permit) // of kind fault.Exhausted: refused
 //	defer permit.Release()
 //	…                                             // the call goes upstream
-//	permit.Answered(failed)                       // with the first byte of the answer
+//	permit.Answered(failed)                       // with the first byte of the answer; or
+//	permit.Unreached()                            // when there was no connection
 //
 // An upstream that is well never meets a limit but the most that is allowed, however many callers it has and however long its
 // answers take by nature. A [Limiter] learns what is usual of each endpoint. Only when calls go on being later than that, by
-// twice and by a tolerance, or go on failing, does it limit: it finds out how many the upstream can work on at a time, lets in a few more than
+// twice and by a tolerance, or go on failing, does it limit (an endpoint that fails as a rule says nothing of the upstream; that it cannot be reached
+// always does): it finds out how many the upstream can work on at a time, lets in a few more than
 // that, and refuses the others at once. There is no queue: who would have waited in it is told to come again. It lifts the limit when nobody
 // has met it for some seconds.
 //
@@ -22,8 +24,10 @@
 package protect
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -40,6 +44,8 @@ type Options struct {
 	Tolerance time.Duration
 	// Now is the clock; time.Now unless told.
 	Now func() time.Time
+	// Log is told when the limiting begins, and when it ends; nil: nobody is.
+	Log *slog.Logger
 }
 
 // The defaults of [Options]; the first two are calls.
@@ -52,6 +58,7 @@ const (
 // Limiter lets calls in, or refuses them. It is safe for concurrent use.
 type Limiter struct {
 	now   func() time.Time
+	log   *slog.Logger
 	began time.Time
 
 	mu    sync.Mutex
@@ -59,6 +66,9 @@ type Limiter struct {
 	guard *guard        // guarded by mu
 	beats *time.Timer   // guarded by mu: goes off each tick while calls wait; nil: none has yet
 	due   time.Duration // guarded by mu: when it is to; 0: it is not wound
+	told  bool          // guarded by mu: the log knows that there is a limit,
+	since time.Duration // guarded by mu: since when,
+	count int64         // guarded by mu: and how many calls had been refused when the last one ended
 }
 
 // New returns a Limiter. The error says which option is wrong.
@@ -75,6 +85,9 @@ func New(o Options) (*Limiter, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	switch {
 	case o.Least < 0:
 		return nil, fmt.Errorf("protect: at least %d calls: must be 1 or more", o.Least)
@@ -83,7 +96,7 @@ func New(o Options) (*Limiter, error) {
 	case o.Tolerance < 0:
 		return nil, errors.New("protect: the tolerance must be more than 0")
 	}
-	return &Limiter{now: o.Now, began: o.Now(), guard: newGuard(o.Least, o.Most, o.Tolerance)}, nil
+	return &Limiter{now: o.Now, log: o.Log, began: o.Now(), guard: newGuard(o.Least, o.Most, o.Tolerance)}, nil
 }
 
 // lock locks the guard, and returns the time for it.
@@ -92,6 +105,29 @@ func (l *Limiter) lock() time.Duration {
 	l.mu.Lock()
 	l.last = max(l.last, now)
 	return l.last
+}
+
+// unlock unlocks the guard, and has logged what that has changed.
+func (l *Limiter) unlock(now time.Duration) {
+	g := l.guard
+	limiting := g.mode != open
+	if limiting == l.told {
+		l.mu.Unlock()
+		return
+	}
+	waiting, limit, latency, usual := g.waiting, g.limit, g.latest, g.typical
+	lasted, refused := now-l.since, g.refused-l.count
+	if l.told, l.since = limiting, now; !limiting {
+		l.count = g.refused
+	}
+	l.mu.Unlock()
+	if limiting {
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "the upstream is in trouble: the calls to it are limited",
+			slog.Int("waiting", waiting), slog.Int("limit", limit), slog.Duration("latency", latency), slog.Duration("usual_latency", usual))
+		return
+	}
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "the calls to the upstream are limited no longer",
+		slog.Duration("lasted", lasted.Round(time.Millisecond)), slog.Int64("refused", refused))
 }
 
 // windLocked lets the timer go off in a tick.
@@ -107,7 +143,7 @@ func (l *Limiter) windLocked(now time.Duration) {
 // beat measures how late the timer goes off: by as much as the node itself is too busy.
 func (l *Limiter) beat() {
 	now := l.lock()
-	defer l.mu.Unlock()
+	defer l.unlock(now)
 	l.guard.beat(now, now-l.due)
 	if l.due = 0; l.guard.waiting > 0 {
 		l.windLocked(now)
@@ -124,7 +160,7 @@ func (l *Limiter) Enter(endpoint string, p *Permit) error {
 	if ok && l.due == 0 {
 		l.windLocked(now)
 	}
-	l.mu.Unlock()
+	l.unlock(now)
 	if !ok {
 		return refusal
 	}
@@ -146,7 +182,7 @@ type State struct {
 // State returns the state.
 func (l *Limiter) State() State {
 	now := l.lock()
-	defer l.mu.Unlock()
+	defer l.unlock(now)
 	g := l.guard
 	if g.advance(now) {
 		g.review(now)
@@ -158,7 +194,7 @@ func (l *Limiter) State() State {
 }
 
 // Permit is a call's place before the upstream. The zero Permit is none, and everything may be done to it. Its methods are for one goroutine; Pause and
-// Resume may be for another until Answered or Release is called, and not any more from then on.
+// Resume may be for another until Answered, Unreached or Release is called, and not any more from then on.
 type Permit struct {
 	limiter *Limiter
 	ticket  ticket // guarded by the limiter's mu
@@ -169,7 +205,7 @@ func (p *Permit) Pause() {
 	if l := p.limiter; l != nil {
 		now := l.lock()
 		l.guard.pause(now, &p.ticket)
-		l.mu.Unlock()
+		l.unlock(now)
 	}
 }
 
@@ -178,27 +214,38 @@ func (p *Permit) Resume() {
 	if l := p.limiter; l != nil {
 		now := l.lock()
 		l.guard.resume(now, &p.ticket)
-		l.mu.Unlock()
+		l.unlock(now)
 	}
 }
 
-// Answered gives the place back with the first byte of the upstream's answer, or when there is none. failed says that the upstream could not be
-// reached, did not answer in time, or said that it was overloaded.
-func (p *Permit) Answered(failed bool) {
+// Answered gives the place back with the first byte of the upstream's answer, or when there is none. failure says that the upstream did not answer in
+// time or to the end, or said that it was overloaded.
+func (p *Permit) Answered(failure bool) {
+	how := well
+	if failure {
+		how = failed
+	}
+	p.leave(how)
+}
+
+// Unreached gives the place back because there was no connection to send the call on: none could be made, or none that could be trusted.
+func (p *Permit) Unreached() { p.leave(unreached) }
+
+func (p *Permit) leave(how outcome) {
 	if l := p.limiter; l != nil {
 		now := l.lock()
-		l.guard.leave(now, &p.ticket, failed)
-		l.mu.Unlock()
+		l.guard.leave(now, &p.ticket, how)
+		l.unlock(now)
 		p.limiter = nil
 	}
 }
 
-// Release gives the place back unmeasured: the call did not go upstream, or its client is gone. It does nothing after Answered.
+// Release gives the place back unmeasured: the call did not go upstream, or its client is gone. It does nothing after Answered or Unreached.
 func (p *Permit) Release() {
 	if l := p.limiter; l != nil {
 		now := l.lock()
 		l.guard.release(now, &p.ticket)
-		l.mu.Unlock()
+		l.unlock(now)
 		p.limiter = nil
 	}
 }

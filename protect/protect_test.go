@@ -1,6 +1,9 @@
 package protect_test
 
 import (
+	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,6 +49,7 @@ func TestPermit(t *testing.T) {
 	none.Pause()
 	none.Resume()
 	none.Answered(true)
+	none.Unreached()
 	none.Release()
 
 	var a, b, c protect.Permit
@@ -79,7 +83,11 @@ func TestPermit(t *testing.T) {
 	c.Pause()
 	c.Answered(false)
 	waiting(0)
-	if s := l.State(); s.Admitted != 3 || s.Refused != 1 {
+	enter(&c)
+	c.Unreached()
+	c.Unreached()
+	waiting(0)
+	if s := l.State(); s.Admitted != 4 || s.Refused != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -87,7 +95,8 @@ func TestPermit(t *testing.T) {
 // A limiter that many use at once protects an upstream that works on eight calls at a time, and lets go when that is well again.
 func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, protect.Options{})
+		var log strings.Builder // what is read when nothing else runs
+		l := open(t, protect.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 		workers := make(chan struct{}, 8)
 		var slow atomic.Bool
 		var all sync.WaitGroup
@@ -127,6 +136,11 @@ func TestLimiter(t *testing.T) {
 		all.Wait()
 		if s := l.State(); s.Limiting || s.Waiting != 0 || s.Refused != refused {
 			t.Errorf("recovered: %+v, %d refused before", s, refused)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "level=WARN") || !strings.Contains(lines[0], " latency=5ms ") ||
+			!strings.Contains(lines[1], "level=INFO") || !strings.HasSuffix(lines[1], fmt.Sprint(" refused=", refused)) {
+			t.Errorf("logged:\n%s", log.String())
 		}
 	})
 }

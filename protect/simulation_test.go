@@ -14,7 +14,9 @@ type simulation struct {
 	workers int
 	// serve returns how long a call is worked on that begins now, and whether it then fails.
 	serve func(now time.Duration, endpoint string) (time.Duration, bool)
-	rng   *rand.Rand
+	// how is what a failure is: failed unless told.
+	how outcome
+	rng *rand.Rand
 
 	now    time.Duration
 	events events
@@ -57,7 +59,7 @@ func (e *events) Pop() any {
 
 func simulate(workers int, serve func(time.Duration, string) (time.Duration, bool)) *simulation {
 	return &simulation{
-		guard: newGuard(DefaultLeast, DefaultMost, DefaultTolerance), workers: workers, serve: serve, rng: rand.New(rand.NewPCG(1, 2)),
+		guard: newGuard(DefaultLeast, DefaultMost, DefaultTolerance), workers: workers, serve: serve, how: failed, rng: rand.New(rand.NewPCG(1, 2)),
 	}
 }
 
@@ -95,11 +97,14 @@ func (s *simulation) call(endpoint string, done func(*simulated)) {
 
 func (s *simulation) work(c *simulated) {
 	s.busy++
-	took, failed := s.serve(s.now, c.endpoint)
+	took, fails := s.serve(s.now, c.endpoint)
 	s.at(s.now+took, func() {
 		s.busy--
-		c.failed = failed
-		s.guard.leave(s.now, &c.ticket, failed)
+		how := well
+		if c.failed = fails; fails {
+			how = s.how
+		}
+		s.guard.leave(s.now, &c.ticket, how)
 		if len(s.queue) > 0 {
 			next := s.queue[0]
 			s.queue = s.queue[1:]

@@ -3,9 +3,9 @@
 // about a quarter of what two processors can do, and each attack is set beside the time before it.
 //
 // Attackers share the machine with the node, which they would not do elsewhere, so each runs in a process of the lowest priority (nice 19): it has
-// the processor time that neither the node nor the good clients want. Floods of headers are metered besides, since to read headers costs the node more
-// than to send them. How much processor time attackers took is printed, and how many requests of theirs the node answered in
-// a second.
+// the processor time that neither the node nor the good clients want. They come from an address of their own (127.0.0.2), and what they have not got
+// rid of waits in buffers of 64 KiB: more would fill the memory that the system has for all connections, the node's and the good clients' too. How
+// much processor time attackers took is printed, and how many requests of theirs the node answered in a second.
 //
 //	go run ./abuse                # about two minutes
 //	go run ./abuse -only tokens

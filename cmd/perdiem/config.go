@@ -113,7 +113,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 			Day:             utc,
 			Identity:        identityConfig{Sources: []sourceConfig{{}}},
 			UsageForMembers: true,
-			Edge:            edgeConfig{Timeouts: gateway.DefaultTimeouts()},
+			Edge:            edgeConfig{Timeouts: gateway.DefaultTimeouts(), Connections: gateway.DefaultConnections()},
 		},
 	}
 	doc := yamldoc.Parse(file, data)

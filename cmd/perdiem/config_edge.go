@@ -21,6 +21,7 @@ type edgeConfig struct {
 	Hosts          []gateway.Host
 	CORS           *gateway.CORS
 	Timeouts       gateway.Timeouts
+	Connections    gateway.Connections
 }
 
 // pairConfig is a listener's certificate and key, and where the configuration names them.
@@ -40,6 +41,7 @@ func (p *configParser) edge(fields map[string]func(yamldoc.Node)) {
 	fields["hosts"] = p.hosts
 	fields["cors"] = p.cors
 	fields["timeouts"] = p.timeouts
+	fields["connections"] = p.connections
 }
 
 // items reads each item of a list that must not be empty.
@@ -203,6 +205,21 @@ func (p *configParser) timeouts(n yamldoc.Node) {
 		"idle":   duration(&t.Idle),
 	})
 }
+
+func (p *configParser) connections(n yamldoc.Node) {
+	c := &p.config.Edge.Connections
+	count := func(field *int) func(yamldoc.Node) {
+		return func(n yamldoc.Node) {
+			if connections, ok := p.count(n, 1, maxConnections); ok {
+				*field = int(connections)
+			}
+		}
+	}
+	n.Map(map[string]func(yamldoc.Node){"total": count(&c.Total), "per_address": count(&c.PerAddress)})
+}
+
+// maxConnections is the most connections that may be allowed.
+const maxConnections = 1_000_000
 
 // maxBodyRate is the fastest body that may be demanded, in bytes a second.
 const maxBodyRate = 1_000_000_000

@@ -53,7 +53,7 @@ func TestConfigDefaults(t *testing.T) {
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
 		Day:          dayRule(t, "UTC", "00:00"), UsageForMembers: true,
 		Identity: identityConfig{Sources: []sourceConfig{{}}, UnknownTierNamed: yamldoc.Problem{File: "conf/perdiem.yaml"}},
-		Edge:     edgeConfig{Timeouts: gateway.DefaultTimeouts()},
+		Edge:     edgeConfig{Timeouts: gateway.DefaultTimeouts(), Connections: gateway.DefaultConnections()},
 	}
 	for _, text := range []string{"", "# nothing\n", "{}"} {
 		got, err := parseConfig("conf/perdiem.yaml", []byte(text), getenv)
@@ -93,6 +93,7 @@ trusted_proxies: [10.1.2.3/8, "::1"]
 hosts: [API.example.com, "*.example.com:8443"]
 cors: {origins: ["https://app.example", "http://localhost:${PORT}"], methods: [GET], headers: [Authorization], expose: [X-Sum], credentials: true, max_age: 1m}
 timeouts: {headers: 5s, body: 30s, body_rate: 1000, answer: 20s, idle: 1m}
+connections: {total: 500, per_address: 20}
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
   - tokens: {header: x-api-key}
@@ -140,7 +141,8 @@ identity:
 				Origins: []gateway.Origin{origin(t, "https://app.example"), origin(t, "http://localhost:9001")},
 				Methods: []string{"GET"}, Headers: []string{"Authorization"}, Expose: []string{"X-Sum"}, Credentials: true, MaxAge: time.Minute,
 			},
-			Timeouts: gateway.Timeouts{Headers: 5 * time.Second, Body: 30 * time.Second, BodyRate: 1000, Answer: 20 * time.Second, Idle: time.Minute},
+			Timeouts:    gateway.Timeouts{Headers: 5 * time.Second, Body: 30 * time.Second, BodyRate: 1000, Answer: 20 * time.Second, Idle: time.Minute},
+			Connections: gateway.Connections{Total: 500, PerAddress: 20},
 		},
 	}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
@@ -278,6 +280,10 @@ func TestConfigProblems(t *testing.T) {
 			"1:31: body: must be a duration of more than 0, such as 1m30s, not soon",
 			"1:48: body_rate: must be a whole number from 1 to 1000000000, not 0",
 			`1:51: unknown key "write"; known here: answer, body, body_rate, headers, idle`,
+		}},
+		{"connections of clients", "connections: {total: 0, per_address: many}", []string{
+			"1:22: total: must be a whole number from 1 to 1000000, not 0",
+			"1:38: per_address: must be a whole number from 1 to 1000000, not many",
 		}},
 
 		{"nobody identifies", "identity: []", []string{"1:11: identity: names no source; without one nobody is let in"}},

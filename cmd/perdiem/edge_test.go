@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"time"
@@ -28,6 +30,24 @@ func certificate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pem"), text, 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), key, 0o600))
+}
+
+// encrypted starts an upstream that speaks TLS with the pair NAME.pem and NAME.key, at $ENCRYPTED. It says by which version of HTTP it was asked.
+func encrypted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: encrypted NAME")
+	}
+	pair, err := tls.LoadX509KeyPair(ts.MkAbs(args[0]+".pem"), ts.MkAbs(args[0]+".key"))
+	ts.Check(err)
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.Proto, r.Method, r.URL.Path)
+	}))
+	up.EnableHTTP2 = true
+	up.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	up.Config.ErrorLog = log.New(io.Discard, "", 0)
+	up.StartTLS()
+	ts.Defer(up.Close)
+	ts.Setenv("ENCRYPTED", up.URL)
 }
 
 // securely makes a request by HTTP/1.1 and by HTTP/2, both on new connections that trust a certificate alone. Both must be answered with the

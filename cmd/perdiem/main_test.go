@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 			"flip":      flip,
 
 			"certificate": certificate,
+			"encrypted":   encrypted,
 			"securely":    securely,
 		},
 	})

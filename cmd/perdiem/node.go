@@ -300,8 +300,8 @@ func (n *node) openDoors(follow context.Context) error {
 		n.gateway, err = gateway.New(gateway.Options{
 			Upstream: n.config.Upstream, UpstreamTimeout: n.config.UpstreamTimeout, Protect: n.protect,
 			TLS: n.tls("gateway"), TrustedProxies: n.config.Edge.TrustedProxies, Hosts: n.config.Edge.Hosts, CORS: n.config.Edge.CORS,
-			Timeouts: n.config.Edge.Timeouts,
-			Admit:    admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
+			Timeouts: n.config.Edge.Timeouts, Connections: n.config.Edge.Connections,
+			Admit: admitter, Usage: n.usage, Answers: answer.Writer{Headers: n.config.Headers},
 			MethodOverride: n.config.MethodOverride, Now: n.now, Log: n.log, Observe: n.observe,
 		})
 		if err != nil {

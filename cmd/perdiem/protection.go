@@ -12,7 +12,7 @@ func (n *node) newProtection() (*protect.Limiter, error) {
 	if c.Off {
 		return nil, nil
 	}
-	return protect.New(protect.Options{Least: c.Least, Most: c.Most, Tolerance: c.Tolerance, Now: n.now})
+	return protect.New(protect.Options{Least: c.Least, Most: c.Most, Tolerance: c.Tolerance, Now: n.now, Log: n.log})
 }
 
 func (n *node) protectionFigures() *telemetry.ProtectionFigures {

@@ -114,7 +114,7 @@ func setupStage(env *testscript.Env) error {
 	env.Values[stageKey{}] = s
 	env.Setenv("UPSTREAM", s.upstream.URL)
 	env.Setenv("GORACE", "atexit_sleep_ms=0 halt_on_error=1 "+os.Getenv("GORACE")) // else each program waits a second before it ends
-	for _, name := range []string{"GATEWAY", "ADMIN", "OPS", "STARTS", "TOKEN"} {
+	for _, name := range []string{"GATEWAY", "ADMIN", "OPS", "STARTS", "TOKEN", "ENCRYPTED", "SSL_CERT_FILE"} {
 		env.Setenv(name, "")
 	}
 	s.env = env.Vars
