@@ -44,10 +44,12 @@ func dayRule(t *testing.T, zone, starts string) quota.DayRule {
 var compareConfigs = cmp.Options{
 	cmp.Comparer(func(a, b quota.DayRule) bool { return a.Zone() == b.Zone() && a.Starts() == b.Starts() }),
 	cmpopts.EquateComparable(netip.Prefix{}, gateway.Host{}, gateway.Origin{}),
+	cmpopts.IgnoreFields(config{}, "Places"),
 }
 
 func TestConfigDefaults(t *testing.T) {
 	want := &config{
+		File:   "conf/perdiem.yaml",
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
 		UpstreamTimeout: time.Minute, Protection: protectionConfig{Least: 1, Most: 10_000, Tolerance: 500 * time.Millisecond}, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
@@ -104,6 +106,7 @@ identity:
 		t.Fatal(err)
 	}
 	want := &config{
+		File:    "/etc/perdiem/perdiem.yaml",
 		Gateway: "0.0.0.0:9001", Portal: ":0", Admin: "[::1]:8082", Ops: "localhost:9090",
 		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
 		UpstreamTimeout: 5 * time.Second,
@@ -351,7 +354,7 @@ func TestConfigAndCatalogProblems(t *testing.T) {
 	}
 	write("perdiem.yaml", "durability: paper\ncatalog: c.yaml\nday: {starts: noon}\n")
 	write("c.yaml", "catch_all: {member: -1}\n")
-	_, err := readConfig(file, getenv)
+	_, err := readToServe(file, getenv, time.Now())
 	var problems yamldoc.Problems
 	if !errors.As(err, &problems) || len(problems) != 3 || problems[2].File != filepath.Join(folder, "c.yaml") {
 		t.Errorf("got %v", err)
@@ -359,14 +362,14 @@ func TestConfigAndCatalogProblems(t *testing.T) {
 	if err := os.Remove(filepath.Join(folder, "c.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = readConfig(file, getenv)
+	_, err = readToServe(file, getenv, time.Now())
 	problems = nil
 	if !errors.As(err, &problems) || len(problems) != 3 || problems[1].File != file || problems[1].Line != 2 || problems[1].Column != 10 ||
 		!strings.HasSuffix(problems[1].Text, "c.yaml does not exist: write it, or leave catalog out") {
 		t.Errorf("got %v", err)
 	}
 	write("perdiem.yaml", strings.Repeat("#", yamldoc.MaxSize+1))
-	if _, err := readConfig(file, getenv); err == nil || !strings.Contains(err.Error(), "at most") {
+	if _, err := readToServe(file, getenv, time.Now()); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -15,15 +15,15 @@ import (
 )
 
 // openPairs reads the certificates of the listeners. One that is not valid today does not keep the node from starting: it is logged.
-func (n *node) openPairs() error {
-	pairs, broken, dated := n.config.readPairs(n.now())
-	if len(broken) > 0 {
-		return broken
+func (n *node) openPairs() (err error) {
+	if n.pairs, err = n.config.openPairs(); err != nil {
+		return err
 	}
-	for _, problem := range dated {
-		n.log.Error("clients will not accept a certificate: replace it, and send SIGHUP", "err", problem.String())
+	for _, listener := range slices.Sorted(maps.Keys(n.pairs)) {
+		if err := n.pairs[listener].Valid(n.now()); err != nil {
+			n.log.Error("clients will not accept a certificate: replace it, and send SIGHUP", "err", n.config.pairProblem(listener, err).String())
+		}
 	}
-	n.pairs = pairs
 	n.setAdminCertificate()
 	return nil
 }

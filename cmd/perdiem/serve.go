@@ -16,7 +16,7 @@ type serveCommand struct {
 }
 
 func (c serveCommand) Run(p *program) error {
-	config, err := readConfig(c.Config, p.getenv)
+	config, err := readToServe(c.Config, p.getenv, p.now())
 	if err != nil {
 		return err
 	}
