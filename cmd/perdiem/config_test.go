@@ -68,9 +68,8 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
-// TestConfigWhole reads every key that can be used, with values other than the defaults.
-func TestConfigWhole(t *testing.T) {
-	got, err := parseConfig("/etc/perdiem/perdiem.yaml", []byte(`
+// wholeConfig has every key that can be used, with values other than the defaults.
+const wholeConfig = `
 listen: {gateway: "0.0.0.0:${PORT}", portal: ":0", admin: "[::1]:8082", ops: localhost:9090}
 upstream: ${UPSTREAM}/v2
 upstream_timeout: ${WAIT}
@@ -101,7 +100,11 @@ identity:
   - jwt: {jwks: "https://issuer.example/jwks?p=1", issuer: "https://issuer.example/", audience: api, application: azp, member: oid}
   - jwt: {jwks: "http://localhost:1/jwks", issuer: i, audience: a}
   - introspection: {url: "http://[::1]:1/introspect", client_id: gw, client_secret: "${WAIT}", audience: api, application: app, member: user}
-`), getenv)
+`
+
+// TestConfigWhole reads every key that can be used, with values other than the defaults.
+func TestConfigWhole(t *testing.T) {
+	got, err := parseConfig("/etc/perdiem/perdiem.yaml", []byte(wholeConfig), getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
