@@ -417,6 +417,7 @@ func (n *node) figures() telemetry.Figures {
 		Accounts:       book.Accounts,
 		CatalogVersion: n.snapshots.current().Version(),
 		Protection:     n.protectionFigures(),
+		Certificates:   n.expiries(),
 	}
 }
 
