@@ -23,7 +23,7 @@ func TestChangedKeys(t *testing.T) {
 		t.Errorf("unchanged: %v", got)
 	}
 	known := map[string]bool{}
-	for key := range knownKeys(t) {
+	for key := range knownKeys(t, parseConfigText) {
 		top, rest, below := strings.Cut(key, ".")
 		if top == "listen" && below {
 			known[top+"."+rest] = true
