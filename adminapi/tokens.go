@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"time"
 
@@ -47,7 +48,8 @@ type (
 		ID string `query:"id" required:"true" minLength:"1" maxLength:"64" doc:"The token's id."`
 	}
 	tokensInput struct {
-		Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
+		Application string `query:"application" maxLength:"256" doc:"The application's id. Either this or hash is required."`
+		Hash        string `query:"hash" pattern:"^[0-9a-f]{64}$" doc:"The SHA-256 of a secret in hexadecimal digits: tells the one token that was issued with it, expired or not, unless it was revoked."`
 		After       int64  `query:"after" minimum:"0" doc:"Where to go on: what an earlier answer told as next; left out: at the first."`
 		Limit       int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"How many tokens are told at most."`
 	}
@@ -73,7 +75,7 @@ func (a *API) registerTokens(api huma.API) {
 	})
 	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended, a page at a time")
 	huma.Register(api, list, func(ctx context.Context, in *tokensInput) (*tokensOutput, error) {
-		tokens, next, err := a.Registry.Tokens(ctx, in.Application, in.After, in.Limit)
+		tokens, next, err := a.tokens(ctx, in)
 		if err != nil {
 			return nil, a.fail(ctx, list.OperationID, err)
 		}
@@ -83,6 +85,25 @@ func (a *API) registerTokens(api huma.API) {
 		}
 		return out, nil
 	})
+}
+
+// tokens returns a page of an application's tokens, or the one of a hash.
+func (a *API) tokens(ctx context.Context, in *tokensInput) (tokens []registry.Token, next int64, err error) {
+	switch {
+	case (in.Application == "") == (in.Hash == ""):
+		return nil, 0, fault.New(fault.Invalid, "Give application, or hash, and not both.")
+	case in.Hash == "":
+		return a.Registry.Tokens(ctx, in.Application, in.After, in.Limit)
+	}
+	var hash registry.Hash
+	if n, err := hex.Decode(hash[:], []byte(in.Hash)); err != nil || n != len(hash) {
+		return nil, 0, fault.New(fault.Invalid, "hash must be %d hexadecimal digits.", hex.EncodedLen(len(hash)))
+	}
+	t, err := a.Registry.TokenByHash(ctx, hash)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, 0, fault.New(fault.NotFound, "No token that was not revoked has this secret: it was revoked, or another node issued it.")
+	}
+	return []registry.Token{t}, 0, err
 }
 
 func (a *API) issue(ctx context.Context, r TokenRequest) (IssuedToken, error) {

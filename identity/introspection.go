@@ -105,7 +105,7 @@ func (i *Introspection) Strip(http.Header) {}
 // Identify finds the caller by what the issuer says of a token.
 func (i *Introspection) Identify(ctx context.Context, r Request) (Caller, bool, error) {
 	secret, found, err := credential(r.Header, i.header)
-	if err != nil || !found || secret == "" || strings.HasPrefix(secret, tokenPrefix) {
+	if err != nil || !found || secret == "" || strings.HasPrefix(secret, TokenPrefix) {
 		return Caller{}, false, err
 	}
 	hash := hashSecret(secret)

@@ -15,10 +15,12 @@ import (
 	"github.com/perdiem/perdiem/registry"
 )
 
+// TokenPrefix is what the secret of each of perdiem's tokens begins with. It tells them from all others, and secret scanners what they found.
+const TokenPrefix = "pdm_"
+
 const (
-	tokenPrefix = "pdm_" // tells perdiem's tokens from all others, and secret scanners what they found
 	// bareLength is the length of a token without a check, as they were issued once: 32 bytes in base64url without padding.
-	bareLength  = len(tokenPrefix) + 43
+	bareLength  = len(TokenPrefix) + 43
 	checkBytes  = 6
 	tokenLength = bareLength + checkBytes*8/6
 	// maxCredential is the longest credential that is looked at, in bytes. JWTs with many claims come near it.
@@ -61,7 +63,7 @@ func NewTokenKey() *TokenKey {
 func (k *TokenKey) NewToken() (secret string, hash registry.Hash) {
 	var b [32]byte
 	rand.Read(b[:]) // never fails
-	secret = tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+	secret = TokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
 	check := k.check([]byte(secret))
 	secret += string(check[:])
 	return secret, sha256.Sum256([]byte(secret))
@@ -75,6 +77,9 @@ func (k *TokenKey) check(bare []byte) (check [tokenLength - bareLength]byte) {
 	return check
 }
 
+// TokenHash returns the hash under which a registry knows the token with this secret, and false where the text has not the form of a secret.
+func TokenHash(secret string) (registry.Hash, bool) { return parseToken(secret) }
+
 // made reports whether the token was made with the key. It has the length of one.
 func (k *TokenKey) made(secret string) bool {
 	check := k.check([]byte(secret[:bareLength]))
@@ -84,12 +89,12 @@ func (k *TokenKey) made(secret string) bool {
 // parseToken returns the hash under which the registry knows a token, and false where secret cannot be one that was issued: it has neither the
 // length of a token nor that of one without a check, or another character. It does not allocate.
 func parseToken(secret string) (registry.Hash, bool) {
-	if len(secret) != tokenLength && len(secret) != bareLength || !strings.HasPrefix(secret, tokenPrefix) {
+	if len(secret) != tokenLength && len(secret) != bareLength || !strings.HasPrefix(secret, TokenPrefix) {
 		return registry.Hash{}, false
 	}
 	var b [tokenLength]byte
 	n := copy(b[:], secret)
-	for _, c := range b[len(tokenPrefix):n] {
+	for _, c := range b[len(TokenPrefix):n] {
 		if !isBase64URL(c) {
 			return registry.Hash{}, false
 		}

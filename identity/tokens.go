@@ -92,7 +92,7 @@ func NewTokens(o TokenOptions) (*Tokens, error) {
 // Identify finds the caller by a token that perdiem issued. It may wait for the registry as long as ctx does.
 func (t *Tokens) Identify(ctx context.Context, r Request) (Caller, bool, error) {
 	secret, found, err := credential(r.Header, t.header)
-	if err != nil || !found || !strings.HasPrefix(secret, tokenPrefix) {
+	if err != nil || !found || !strings.HasPrefix(secret, TokenPrefix) {
 		return Caller{}, false, err
 	}
 	hash, ok := parseToken(secret)
@@ -226,7 +226,7 @@ func (t *Tokens) Strip(h http.Header) {
 // however it was garbled: better too much is kept from the upstream than a secret is shown to it.
 func holdsOwnToken(value string) bool {
 	for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '"' || r == '=' || r == ':' }) {
-		if strings.HasPrefix(word, tokenPrefix) {
+		if strings.HasPrefix(word, TokenPrefix) {
 			return true
 		}
 	}

@@ -90,7 +90,7 @@ func TestTokens(t *testing.T) {
 	unknown, _ := testKey.NewToken()
 	tokens := newTokens(t, r)
 	chain := New(tokens)
-	long := tokenPrefix + strings.Repeat("A", 100<<10)
+	long := TokenPrefix + strings.Repeat("A", 100<<10)
 	for _, test := range []struct {
 		name        string
 		lines       []string
@@ -168,7 +168,7 @@ func TestNewToken(t *testing.T) {
 		}
 	}
 	secret, _ := testKey.NewToken()
-	for i := len(tokenPrefix); i < len(secret); i++ { // any character changed
+	for i := len(TokenPrefix); i < len(secret); i++ { // any character changed
 		c := byte('A')
 		if secret[i] == c {
 			c = 'B'

@@ -23,7 +23,7 @@ import (
 type connection struct {
 	Config  string `short:"c" placeholder:"FILE" help:"The node's configuration, which tells its data folder (perdiem.yaml)."`
 	Server  string `placeholder:"URL" help:"The node's admin API, instead of -c; by default $$PERDIEM_SERVER or http://127.0.0.1:8082."`
-	KeyFile string `placeholder:"FILE" help:"A file with the operator's key; else it is $$PERDIEM_OPERATOR_KEY or, with -c, the node's own."`
+	KeyFile string `placeholder:"FILE" help:"A file with the operator's key. Without it, -c takes the node's own key, and --server $$PERDIEM_OPERATOR_KEY."`
 }
 
 const (
@@ -79,6 +79,10 @@ func (c connection) openFolder(p *program) (*client, error) {
 	key, err := adminapi.ReadKeyFile(c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("the operator's key cannot be read: %w: name another file by --key-file", err)
+	}
+	if other, set := p.getenv(keyEnv); set && strings.TrimSpace(other) != "" && strings.TrimSpace(other) != key {
+		fmt.Fprintf(p.stderr, "perdiem: %s holds another key, which is not used: with -c (or %s in this folder) the key is that of %s; --server URL takes the variable's\n",
+			keyEnv, defaultConfig, c.KeyFile)
 	}
 	return newFolderClient(a, key)
 }

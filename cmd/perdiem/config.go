@@ -20,6 +20,9 @@ import (
 
 // config is how a node runs: what perdiem.yaml says, and the defaults for what it does not say.
 type config struct {
+	File   string                     // that it was read from
+	Places map[string]yamldoc.Problem // where the file names upstream, data and operator_key_file; without a text
+
 	Gateway string // the address to listen at; empty: no gateway
 	Portal  string
 	Admin   string
@@ -49,25 +52,26 @@ type config struct {
 
 const maxRetentionDays = 36_500
 
-// readConfig reads the configuration file. The error is a [yamldoc.Problems] with everything that is wrong with it and, then, with the catalog
-// that it names; or it says what kept the file from being read.
+// readConfig reads the configuration file. The error is a [yamldoc.Problems] with everything that is wrong with it; or it says what kept the
+// file from being read. What the file names is not looked at; see [config.inspect].
 func readConfig(file string, getenv func(string) (string, bool)) (*config, error) {
-	data, err := readBounded(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist: write it, or name another configuration by -c", file)
-	}
+	data, err := readConfigFile(file)
 	if err != nil {
 		return nil, err
 	}
 	c, err := parseConfig(file, data, getenv)
-	var problems yamldoc.Problems
-	if !errors.As(err, &problems) {
-		return c, err
+	if err != nil {
+		return nil, err
 	}
-	// Whoever mends this file wants to mend the other as well.
-	_, err = c.readCatalog()
-	more, _ := errors.AsType[yamldoc.Problems](err)
-	return nil, yamldoc.Join(problems, more)
+	return c, nil
+}
+
+func readConfigFile(file string) ([]byte, error) {
+	data, err := readBounded(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: write it, or name another configuration by -c", file)
+	}
+	return data, err
 }
 
 // readCatalog reads the catalog that the configuration names; nil where it names none. The error is a [yamldoc.Problems]. Where the file cannot be
@@ -103,6 +107,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 	p := configParser{
 		values: values{getenv: getenv, folder: folder},
 		config: &config{
+			Places:          map[string]yamldoc.Problem{},
 			Portal:          "127.0.0.1:8081",
 			Admin:           "127.0.0.1:8082",
 			Ops:             "127.0.0.1:9090",
@@ -118,6 +123,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 	}
 	doc := yamldoc.Parse(file, data)
 	p.root(doc.Root())
+	p.config.File = file
 	p.config.CatalogNamed.File = file
 	p.config.Identity.UnknownTierNamed.File = file
 	if p.config.OperatorKeyFile == "" {
@@ -137,14 +143,14 @@ func (p *configParser) root(n yamldoc.Node) {
 	var upstream bool
 	fields := map[string]func(yamldoc.Node){
 		"listen":   p.listen,
-		"upstream": func(n yamldoc.Node) { upstream = true; c.Upstream = p.upstream(n) },
+		"upstream": func(n yamldoc.Node) { upstream = true; p.keepPlace(n); c.Upstream = p.upstream(n) },
 		"upstream_timeout": func(n yamldoc.Node) {
 			if d, ok := p.duration(n); ok {
 				c.UpstreamTimeout = d
 			}
 		},
 		"protection": p.protection,
-		"data":       func(n yamldoc.Node) { p.set(n, p.path, &c.Data) },
+		"data":       func(n yamldoc.Node) { p.keepPlace(n); p.set(n, p.path, &c.Data) },
 		"durability": func(n yamldoc.Node) {
 			if text, _ := p.oneOf(n, "disk", "process"); text == "process" {
 				c.Durability = embedledger.Process
@@ -172,7 +178,7 @@ func (p *configParser) root(n yamldoc.Node) {
 		"paths":                p.paths,
 		"unknown_applications": p.unknownApplications,
 		"identity":             p.identity,
-		"operator_key_file":    func(n yamldoc.Node) { p.set(n, p.path, &c.OperatorKeyFile) },
+		"operator_key_file":    func(n yamldoc.Node) { p.keepPlace(n); p.set(n, p.path, &c.OperatorKeyFile) },
 		"usage": func(n yamldoc.Node) {
 			if _, ok := p.oneOf(n, "application"); ok {
 				c.UsageForMembers = false
@@ -192,6 +198,13 @@ func (p *configParser) root(n yamldoc.Node) {
 		at, _ := n.At("listen", "gateway")
 		at.Key().Problem("a gateway needs an upstream; say at the top where admitted requests go, such as upstream: http://127.0.0.1:9000")
 	}
+}
+
+// keepPlace keeps where a key at the top has its value.
+func (p *configParser) keepPlace(n yamldoc.Node) {
+	var at yamldoc.Problem
+	at.Line, at.Column = n.Place()
+	p.config.Places[n.Name()] = at
 }
 
 // set stores in field what read returns.

@@ -244,37 +244,33 @@ func (p *configParser) upstream(n yamldoc.Node) *url.URL {
 	return nil
 }
 
-// readPairs reads the certificates and keys that the configuration names, and returns what is wrong with them: in broken those that cannot be
-// used, in dated those that are not valid at the time.
-func (c *config) readPairs(now time.Time) (pairs map[string]*keypair.Pair, broken, dated yamldoc.Problems) {
-	report := func(listener string, err error) yamldoc.Problem {
-		named, key := c.Edge.TLS[listener].CertNamed, "cert"
-		if wrong, ok := errors.AsType[*keypair.Error](err); ok && wrong.InKey {
-			named, key = c.Edge.TLS[listener].KeyNamed, "key"
-		}
-		named.File = c.CatalogNamed.File
-		named.Text = fmt.Sprintf("%s: %v", key, err)
-		return named
-	}
-	pairs = map[string]*keypair.Pair{}
+// openPairs reads the certificates and keys that the configuration names. The error is a [yamldoc.Problems] with each that cannot be used.
+func (c *config) openPairs() (map[string]*keypair.Pair, error) {
+	pairs := map[string]*keypair.Pair{}
+	var broken yamldoc.Problems
 	for listener, files := range c.Edge.TLS {
 		pair, err := keypair.Open(files.Files)
 		if err != nil {
-			broken = append(broken, report(listener, err))
+			broken = append(broken, c.pairProblem(listener, err))
 			continue
 		}
 		pairs[listener] = pair
-		if err := pair.Valid(now); err != nil {
-			dated = append(dated, report(listener, err))
-		}
 	}
-	return pairs, yamldoc.Join(broken, nil), yamldoc.Join(dated, nil)
+	if len(broken) > 0 {
+		return nil, yamldoc.Join(broken, nil)
+	}
+	return pairs, nil
 }
 
-// checkPairs returns everything that is wrong with certificates and keys.
-func (c *config) checkPairs(now time.Time) yamldoc.Problems {
-	_, broken, dated := c.readPairs(now)
-	return yamldoc.Join(broken, dated)
+// pairProblem says of what is wrong with a listener's files where the configuration names them.
+func (c *config) pairProblem(listener string, err error) yamldoc.Problem {
+	named, key := c.Edge.TLS[listener].CertNamed, "cert"
+	if wrong, ok := errors.AsType[*keypair.Error](err); ok && wrong.InKey {
+		named, key = c.Edge.TLS[listener].KeyNamed, "key"
+	}
+	named.File = c.File
+	named.Text = fmt.Sprintf("%s: %v", key, err)
+	return named
 }
 
 // isToken follows RFC 9110, section 5.6.2.

@@ -44,10 +44,12 @@ func dayRule(t *testing.T, zone, starts string) quota.DayRule {
 var compareConfigs = cmp.Options{
 	cmp.Comparer(func(a, b quota.DayRule) bool { return a.Zone() == b.Zone() && a.Starts() == b.Starts() }),
 	cmpopts.EquateComparable(netip.Prefix{}, gateway.Host{}, gateway.Origin{}),
+	cmpopts.IgnoreFields(config{}, "Places"),
 }
 
 func TestConfigDefaults(t *testing.T) {
 	want := &config{
+		File:   "conf/perdiem.yaml",
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
 		UpstreamTimeout: time.Minute, Protection: protectionConfig{Least: 1, Most: 10_000, Tolerance: 500 * time.Millisecond}, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
@@ -66,9 +68,8 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
-// TestConfigWhole reads every key that can be used, with values other than the defaults.
-func TestConfigWhole(t *testing.T) {
-	got, err := parseConfig("/etc/perdiem/perdiem.yaml", []byte(`
+// wholeConfig has every key that can be used, with values other than the defaults.
+const wholeConfig = `
 listen: {gateway: "0.0.0.0:${PORT}", portal: ":0", admin: "[::1]:8082", ops: localhost:9090}
 upstream: ${UPSTREAM}/v2
 upstream_timeout: ${WAIT}
@@ -100,11 +101,16 @@ identity:
   - jwt: {jwks: "https://issuer.example/jwks?p=1", issuer: "https://issuer.example/", audience: api, application: azp, member: oid}
   - jwt: {jwks: "http://localhost:1/jwks", issuer: i, audience: a}
   - introspection: {url: "http://[::1]:1/introspect", client_id: gw, client_secret: "${WAIT}", audience: api, application: app, member: user}
-`), getenv)
+`
+
+// TestConfigWhole reads every key that can be used, with values other than the defaults.
+func TestConfigWhole(t *testing.T) {
+	got, err := parseConfig("/etc/perdiem/perdiem.yaml", []byte(wholeConfig), getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &config{
+		File:    "/etc/perdiem/perdiem.yaml",
 		Gateway: "0.0.0.0:9001", Portal: ":0", Admin: "[::1]:8082", Ops: "localhost:9090",
 		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
 		UpstreamTimeout: 5 * time.Second,
@@ -357,7 +363,7 @@ func TestConfigAndCatalogProblems(t *testing.T) {
 	}
 	write("perdiem.yaml", "durability: paper\ncatalog: c.yaml\nday: {starts: noon}\n")
 	write("c.yaml", "catch_all: {member: -1}\n")
-	_, err := readConfig(file, getenv)
+	_, err := readToServe(file, getenv, time.Now())
 	var problems yamldoc.Problems
 	if !errors.As(err, &problems) || len(problems) != 3 || problems[2].File != filepath.Join(folder, "c.yaml") {
 		t.Errorf("got %v", err)
@@ -365,14 +371,14 @@ func TestConfigAndCatalogProblems(t *testing.T) {
 	if err := os.Remove(filepath.Join(folder, "c.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = readConfig(file, getenv)
+	_, err = readToServe(file, getenv, time.Now())
 	problems = nil
 	if !errors.As(err, &problems) || len(problems) != 3 || problems[1].File != file || problems[1].Line != 2 || problems[1].Column != 10 ||
 		!strings.HasSuffix(problems[1].Text, "c.yaml does not exist: write it, or leave catalog out") {
 		t.Errorf("got %v", err)
 	}
 	write("perdiem.yaml", strings.Repeat("#", yamldoc.MaxSize+1))
-	if _, err := readConfig(file, getenv); err == nil || !strings.Contains(err.Error(), "at most") {
+	if _, err := readToServe(file, getenv, time.Now()); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("got %v", err)
 	}
 }

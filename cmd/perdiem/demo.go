@@ -28,12 +28,17 @@ type demoCommand struct {
 
 // Validate is called by kong.
 func (c demoCommand) Validate() error {
+	taken := map[string]string{} // which flag has an address
 	for _, f := range []struct{ name, address string }{
 		{"gateway", c.Gateway}, {"portal", c.Portal}, {"admin", c.Admin}, {"ops", c.Ops},
 	} {
 		if !validAddress(f.address) {
 			return fmt.Errorf("--%s %q: must be an address as HOST:PORT; port 0 picks a free one", f.name, f.address)
 		}
+		if other := taken[f.address]; other != "" && !strings.HasSuffix(f.address, ":0") {
+			return fmt.Errorf("--%s %s is the address of --%s already; give one of them another", f.name, f.address, other)
+		}
+		taken[f.address] = f.name
 	}
 	return nil
 }

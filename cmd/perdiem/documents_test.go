@@ -58,9 +58,9 @@ type place struct {
 	item bool
 }
 
-// knownKeys returns the keys that the parser of perdiem.yaml knows, with dots. It asks the parser: told a key that it does not know, it says which it
-// does.
-func knownKeys(t *testing.T) map[string]bool {
+// knownKeys returns the keys that a parser knows, with dots; a list's items are not named. It asks the parser: told a key that it does not know, it
+// says which it does.
+func knownKeys(t *testing.T, parse func(text string) error) map[string]bool {
 	t.Helper()
 	known := map[string]bool{}
 	var explore func(at []place)
@@ -75,8 +75,7 @@ func knownKeys(t *testing.T) map[string]bool {
 					text = "[" + text + "]"
 				}
 			}
-			_, err := parseConfig("perdiem.yaml", []byte(text), getenv)
-			m := regexp.MustCompile(`unknown key "\?"; known here: (.*)`).FindStringSubmatch(problemText(err))
+			m := regexp.MustCompile(`unknown key "\?"; known here: (.*)`).FindStringSubmatch(problemText(parse(text)))
 			if m == nil || len(at) == 0 && item {
 				continue
 			}
@@ -97,6 +96,16 @@ func knownKeys(t *testing.T) map[string]bool {
 	return known
 }
 
+func parseConfigText(text string) error {
+	_, err := parseConfig("perdiem.yaml", []byte(text), getenv)
+	return err
+}
+
+func parseCatalogText(text string) error {
+	_, err := catalog.Parse("catalog.yaml", []byte(text), catalog.PathPolicy{})
+	return err
+}
+
 func problemText(err error) string {
 	if err == nil {
 		return ""
@@ -112,26 +121,38 @@ func names(documented, known string) bool {
 	})
 }
 
-// docs/configuration.md has a row for each key that perdiem.yaml may have, at its place, and no other.
+// docs/configuration.md has a row for each key that the two files may have, at its place, and no other.
 func TestKeysAreDocumented(t *testing.T) {
-	known := knownKeys(t)
-	if len(known) < 30 || !known["identity.headers.from"] || !known["day.zone"] {
-		t.Fatalf("the parser was found to know %d keys only: %v", len(known), slices.Sorted(maps.Keys(known)))
-	}
-	rows := documentedKeys(t, "perdiem.yaml")
-	for _, row := range rows {
-		for _, key := range row.keys {
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(k string) bool { return names(key, k) }) {
-				t.Errorf("%s documents %s, which the parser does not know", configurationDoc, key)
+	for _, c := range []struct {
+		file  string
+		parse func(string) error
+		least int    // keys that were found when this was written, about
+		some  string // one of the deepest
+	}{
+		{"perdiem.yaml", parseConfigText, 60, "identity.headers.from"},
+		{"catalog.yaml", parseCatalogText, 12, "endpoints.when.header"},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			known := knownKeys(t, c.parse)
+			if len(known) < c.least || !known[c.some] {
+				t.Fatalf("the parser was found to know %d keys only: %v", len(known), slices.Sorted(maps.Keys(known)))
 			}
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(known)) {
-		if !slices.ContainsFunc(rows, func(row documented) bool {
-			return slices.ContainsFunc(row.keys, func(k string) bool { return names(k, key) })
-		}) {
-			t.Errorf("%s does not document %s", configurationDoc, key)
-		}
+			rows := documentedKeys(t, c.file)
+			for _, row := range rows {
+				for _, key := range row.keys {
+					if !slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(k string) bool { return names(key, k) }) {
+						t.Errorf("%s documents %s, which the parser does not know", configurationDoc, key)
+					}
+				}
+			}
+			for _, key := range slices.Sorted(maps.Keys(known)) {
+				if !slices.ContainsFunc(rows, func(row documented) bool {
+					return slices.ContainsFunc(row.keys, func(k string) bool { return names(k, key) })
+				}) {
+					t.Errorf("%s does not document %s", configurationDoc, key)
+				}
+			}
+		})
 	}
 }
 
@@ -145,7 +166,7 @@ func TestDefaultsAreDocumented(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		c.CatalogNamed = yamldoc.Problem{}
+		c.CatalogNamed, c.Places = yamldoc.Problem{}, nil
 		return c
 	}
 	const required = "origins: ['*']" // beside each other key of cors

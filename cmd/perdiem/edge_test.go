@@ -51,7 +51,7 @@ func encrypted(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // securely makes a request by HTTP/1.1 and by HTTP/2, both on new connections that trust a certificate alone. Both must be answered with the
-// status; with !, no connection must come about.
+// status, the last body being in the file "answer"; with !, no connection must come about.
 func securely(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 {
 		ts.Fatalf("usage: [!] securely STATUS URL CERTIFICATE")
@@ -78,6 +78,7 @@ func securely(ts *testscript.TestScript, neg bool, args []string) {
 		body, err := io.ReadAll(answer.Body)
 		ts.Check(err)
 		ts.Check(answer.Body.Close())
+		ts.Check(os.WriteFile(ts.MkAbs("answer"), body, 0o600))
 		if got := strconv.Itoa(answer.StatusCode); got != args[0] || answer.ProtoMajor != version {
 			ts.Fatalf("securely: %s", fmt.Sprint(answer.Proto, " ", got, " ", string(body)))
 		}

@@ -15,17 +15,41 @@ import (
 )
 
 // openPairs reads the certificates of the listeners. One that is not valid today does not keep the node from starting: it is logged.
-func (n *node) openPairs() error {
-	pairs, broken, dated := n.config.readPairs(n.now())
-	if len(broken) > 0 {
-		return broken
+func (n *node) openPairs() (err error) {
+	if n.pairs, err = n.config.openPairs(); err != nil {
+		return err
 	}
-	for _, problem := range dated {
-		n.log.Error("clients will not accept a certificate: replace it, and send SIGHUP", "err", problem.String())
+	for _, listener := range slices.Sorted(maps.Keys(n.pairs)) {
+		if err := n.pairs[listener].Valid(n.now()); err != nil {
+			n.log.Error("clients will not accept a certificate: replace it, and send SIGHUP", "err", n.config.pairProblem(listener, err).String())
+		}
 	}
-	n.pairs = pairs
+	n.warnOfExpiry()
 	n.setAdminCertificate()
 	return nil
+}
+
+// expiryNotice is how long before its end a certificate is warned of.
+const expiryNotice = 14 * 24 * time.Hour
+
+// warnOfExpiry warns of the certificates that clients get and will not accept much longer.
+func (n *node) warnOfExpiry() {
+	for _, listener := range slices.Sorted(maps.Keys(n.pairs)) {
+		ends := n.pairs[listener].Certificate().NotAfter
+		if left := ends.Sub(n.now()); left >= 0 && left < expiryNotice {
+			n.log.Warn("a certificate expires in less than 14 days: replace it, and send SIGHUP",
+				"listener", listener, "file", n.config.Edge.TLS[listener].Certificate, "expires", ends.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+// expiries returns when the certificates that clients get expire, by the listener.
+func (n *node) expiries() map[string]time.Time {
+	ends := make(map[string]time.Time, len(n.pairs))
+	for listener, pair := range n.pairs {
+		ends[listener] = pair.Certificate().NotAfter
+	}
+	return ends
 }
 
 // setAdminCertificate keeps for commands by what they know the node.
@@ -58,6 +82,7 @@ func (n *node) reloadPairs() {
 			n.log.Info("a certificate was replaced", "listener", listener, "serial", now.SerialNumber.Text(16), "expires", now.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}
+	n.warnOfExpiry()
 }
 
 // tls returns how a listener speaks TLS; nil: it does not.

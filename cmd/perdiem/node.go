@@ -34,6 +34,7 @@ type node struct {
 	config    *config
 	log       *slog.Logger
 	now       func() time.Time
+	reread    func() (*config, error) // nil: the configuration does not change
 	build     build
 	telemetry *telemetry.Telemetry
 
@@ -87,13 +88,15 @@ func (a addresses) readyLine() string {
 type nodeOptions struct {
 	Log *slog.Logger
 	Now func() time.Time
+	// Reread reads the configuration again, to tell on SIGHUP what has changed in it; nil: nobody else writes it.
+	Reread func() (*config, error)
 	// AcceptLedger goes on with the ledger that is in the data folder, though the registry knows another.
 	AcceptLedger bool
 }
 
 // startNode returns a node that serves. When it fails it leaves nothing open.
 func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err error) {
-	n := &node{config: c, log: o.Log, now: o.Now, build: readBuild(), failed: make(chan error, 3)}
+	n := &node{config: c, log: o.Log, now: o.Now, reread: o.Reread, build: readBuild(), failed: make(chan error, 3)}
 	n.backups.node = n
 	defer func() {
 		if err != nil {
@@ -229,7 +232,7 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 // keepDayRule keeps the rule of the day in the registry. On one node a rule that differs from the one kept is a change: it holds from the end
 // of the running day.
 func (n *node) keepDayRule(ctx context.Context) error {
-	rule := n.config.Day.Zone() + " " + n.config.Day.Starts()
+	rule := dayText(n.config.Day)
 	kept, ok, err := n.registry.Setting(ctx, daySetting)
 	if err != nil {
 		return err
@@ -414,6 +417,7 @@ func (n *node) figures() telemetry.Figures {
 		Accounts:       book.Accounts,
 		CatalogVersion: n.snapshots.current().Version(),
 		Protection:     n.protectionFigures(),
+		Certificates:   n.expiries(),
 	}
 }
 
@@ -443,8 +447,10 @@ func (n *node) mayApply(data []byte) error {
 		"catalog out of the configuration. With --dry-run any file can be tried.", n.config.Catalog)
 }
 
-// reload reads certificates again, and applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged.
+// reload reads certificates again, and applies the configuration's catalog again. A bad file changes nothing; what is wrong with it is logged. The
+// configuration itself holds as it was at the start: what has changed in it since is logged.
 func (n *node) reload(ctx context.Context) {
+	n.tellChanged()
 	n.reloadPairs()
 	if n.config.Catalog == "" {
 		if len(n.pairs) == 0 {

@@ -28,6 +28,7 @@ type program struct {
 
 // commands is the command line.
 type commands struct {
+	Help        helpCommand     `cmd:"" help:"Tell what there is, or what a command takes."`
 	Demo        demoCommand     `cmd:"" help:"Show perdiem on this machine: a sample API, metered."`
 	Serve       serveCommand    `cmd:"" help:"Run a node."`
 	Check       checkCommand    `cmd:"" help:"Say everything that is wrong with configuration and catalog."`
@@ -63,6 +64,21 @@ func (p *program) run(args []string) int {
 	}
 	return p.complain(command.Run(p, parser.Model))
 }
+
+type helpCommand struct {
+	Command []string `arg:"" optional:"" help:"The command, such as token issue."`
+}
+
+// Run does what -h does after the command.
+func (c helpCommand) Run(p *program) error {
+	if status := p.run(append(c.Command, "--help")); status != done {
+		return errWrongHelp
+	}
+	return nil
+}
+
+// errWrongHelp is the error of a command that is none, which was told already.
+var errWrongHelp = usageError{errTold}
 
 // usageError is an error of whoever typed the command.
 type usageError struct{ error }

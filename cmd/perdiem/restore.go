@@ -48,11 +48,18 @@ func (c restoreCommand) Run(p *program) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	lock, err := lockFolder(folder)
+	claimed, err := claimFolder(folder)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.release()) }()
+	placed := false // something is in the folder that is not to be removed
+	defer func() {
+		if placed {
+			err = errors.Join(err, claimed.release())
+			return
+		}
+		err = errors.Join(err, claimed.takeBack())
+	}()
 	if err := mustBeEmpty(folder); err != nil {
 		return err
 	}
@@ -70,6 +77,7 @@ func (c restoreCommand) Run(p *program) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
+	placed = true
 	if err := putInPlace(staging, folder); err != nil {
 		return fmt.Errorf("the stores cannot be put into %s: %w: empty it, and restore again", folder, err)
 	}

@@ -16,13 +16,14 @@ type serveCommand struct {
 }
 
 func (c serveCommand) Run(p *program) error {
-	config, err := readConfig(c.Config, p.getenv)
+	read, err := readToServe(c.Config, p.getenv, p.now())
 	if err != nil {
 		return err
 	}
 	limitMemory(p.getenv)
 	log := slog.New(slog.NewTextHandler(p.stderr, nil))
-	return p.serve(config, nodeOptions{Log: log, Now: p.now, AcceptLedger: c.AcceptLedger}, func(n *node) error {
+	reread := func() (*config, error) { return readConfig(c.Config, p.getenv) }
+	return p.serve(read, nodeOptions{Log: log, Now: p.now, Reread: reread, AcceptLedger: c.AcceptLedger}, func(n *node) error {
 		_, err := fmt.Fprintln(p.stdout, n.address.readyLine())
 		return err
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,7 +11,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -22,15 +26,15 @@ type tokenCommands struct {
 
 type tokenIssueCommand struct {
 	connection
-	App    string        `required:"" placeholder:"ID" help:"The application."`
-	Member *string       `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
-	TTL    time.Duration `name:"ttl" default:"24h" placeholder:"DURATION" help:"How long it holds (${default})."`
+	App    string  `required:"" placeholder:"ID" help:"The application."`
+	Member *string `placeholder:"ID" help:"The member for whom the application acts; else the token is the application's own."`
+	TTL    ttlFlag `name:"ttl" default:"24h" placeholder:"DURATION" help:"How long it holds (${default})."`
 }
 
 // Validate is called by kong.
 func (c tokenIssueCommand) Validate() error {
-	if c.TTL <= 0 {
-		return errors.New("--ttl: must be more than 0")
+	if _, err := c.TTL.duration(); err != nil {
+		return err
 	}
 	if err := checkID("--app", c.App); err != nil {
 		return err
@@ -43,7 +47,11 @@ func (c tokenIssueCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	request := adminapi.TokenRequest{Application: c.App, TTL: c.TTL.String()}
+	ttl, err := c.TTL.duration()
+	if err != nil {
+		return err
+	}
+	request := adminapi.TokenRequest{Application: c.App, TTL: ttl.String()}
 	if c.Member != nil {
 		request.Member = *c.Member
 	}
@@ -56,9 +64,33 @@ func (c tokenIssueCommand) Run(p *program) error {
 	return err
 }
 
+// maxTTL is the longest time for which a token is issued here: a hundred years.
+const maxTTL = 876_000 * time.Hour
+
+// ttlFlag is a duration as it was typed. As for a limit, whatever follows the flag is taken for its value.
+type ttlFlag string
+
+// Decode implements [kong.MapperValue].
+func (f *ttlFlag) Decode(ctx *kong.DecodeContext) error {
+	t := ctx.Scan.Pop()
+	if t.IsEOL() {
+		return errors.New("must be followed by a duration, such as 24h")
+	}
+	*f = ttlFlag(t.String())
+	return nil
+}
+
+func (f ttlFlag) duration() (time.Duration, error) {
+	d, err := time.ParseDuration(string(f))
+	if err != nil || d <= 0 || d > maxTTL {
+		return 0, fmt.Errorf("--ttl %.64q: must be a duration of more than 0 and at most 876000h, such as 24h or 1h30m", string(f))
+	}
+	return d, nil
+}
+
 type tokenRevokeCommand struct {
 	connection
-	ID string `arg:"" name:"token-id" help:"The token's id, as issue and list tell it."`
+	ID string `arg:"" name:"token-id" help:"The token's id, as issue and list tell it; or its secret, which is not shown."`
 }
 
 func (c tokenRevokeCommand) Run(p *program) error {
@@ -66,11 +98,36 @@ func (c tokenRevokeCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := node.call(http.MethodDelete, "tokens", url.Values{"id": {c.ID}}, nil, nil); err != nil {
+	id, err := c.id(node)
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "token %s revoked\n", c.ID)
+	if err := node.call(http.MethodDelete, "tokens", url.Values{"id": {id}}, nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "token %s revoked\n", id)
 	return err
+}
+
+// id returns the token's id. Whoever found a secret where it should not be has no id: the secret itself will do. It is neither sent nor shown, its
+// hash is.
+func (c tokenRevokeCommand) id(node *client) (string, error) {
+	if !strings.Contains(c.ID, identity.TokenPrefix) {
+		return c.ID, nil
+	}
+	hash, ok := identity.TokenHash(c.ID)
+	if !ok {
+		return "", errors.New("this holds a token's secret, or a part of one, not a token's id: give the whole secret and nothing else, or the id, " +
+			"which perdiem token list --app A tells")
+	}
+	var page adminapi.TokenPage
+	if err := node.call(http.MethodGet, "tokens", url.Values{"hash": {hex.EncodeToString(hash[:])}}, nil, &page); err != nil {
+		return "", err
+	}
+	if len(page.Tokens) != 1 {
+		return "", errors.New("the node does not find a token by its secret: give the id, which perdiem token list --app A tells")
+	}
+	return page.Tokens[0].ID, nil
 }
 
 type tokenListCommand struct {

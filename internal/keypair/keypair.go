@@ -40,28 +40,90 @@ const maxSize = 1 << 20
 // Load reads a pair. The error is an [*Error]: a file that cannot be read, or holds something else, or a key that is another
 // certificate's. It does not look at the day; see [Valid].
 func (f Files) Load() (*tls.Certificate, error) {
-	certificate, err := read(f.Certificate)
+	certificate, err := f.readCertificate()
+	if err != nil {
+		return nil, err
+	}
+	key, err := f.readKey()
+	if err != nil {
+		return nil, err
+	}
+	return f.pair(certificate, key)
+}
+
+// Check returns everything that is wrong with the files at the time, each an [*Error]. A file without a name is left out.
+func (f Files) Check(now time.Time) (problems []error) {
+	var certificate, key []byte
+	if f.Certificate != "" {
+		var err error
+		if certificate, err = f.readCertificate(); err != nil {
+			problems = append(problems, err)
+		} else if err := f.valid(leaf(certificate), now); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if f.Key != "" {
+		var err error
+		if key, err = f.readKey(); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if certificate != nil && key != nil {
+		if _, err := f.pair(certificate, key); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+// readCertificate returns what the certificate's file holds.
+func (f Files) readCertificate() ([]byte, error) {
+	data, err := read(f.Certificate)
 	if err != nil {
 		return nil, &Error{text: err.Error()}
 	}
-	if err := checkCertificates(f.Certificate, certificate); err != nil {
+	if err := checkCertificates(f.Certificate, data); err != nil {
 		return nil, err
 	}
-	key, err := read(f.Key)
+	return data, nil
+}
+
+// readKey returns what the key's file holds.
+func (f Files) readKey() ([]byte, error) {
+	data, err := read(f.Key)
 	if err != nil {
 		return nil, &Error{InKey: true, text: err.Error()}
 	}
-	if !hasBlock(key, func(kind string) bool {
+	if !hasBlock(data, func(kind string) bool {
 		return kind == "PRIVATE KEY" || kind == "EC PRIVATE KEY" || kind == "RSA PRIVATE KEY"
 	}) {
 		return nil, &Error{InKey: true, text: f.Key + " holds no private key in PEM that is not encrypted"}
 	}
+	return data, nil
+}
+
+// pair puts together what both files hold.
+func (f Files) pair(certificate, key []byte) (*tls.Certificate, error) {
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
 		return nil, &Error{InKey: true, text: fmt.Sprintf("%s is not the key of the certificate in %s: %v", f.Key, f.Certificate, err)}
 	}
 	return &pair, nil
 }
+
+// leaf returns the first of the certificates that [checkCertificates] let pass.
+func leaf(data []byte) *x509.Certificate {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == certificateBlock {
+			if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+const certificateBlock = "CERTIFICATE"
 
 func read(file string) ([]byte, error) {
 	info, err := os.Stat(file)
@@ -82,7 +144,7 @@ func read(file string) ([]byte, error) {
 func checkCertificates(file string, data []byte) error {
 	n := 0
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
+		if block.Type != certificateBlock {
 			continue
 		}
 		n++
@@ -106,8 +168,10 @@ func hasBlock(data []byte, wanted func(kind string) bool) bool {
 }
 
 // Valid returns an [*Error] with Date set unless a pair's certificate is valid at the time.
-func (f Files) Valid(c *tls.Certificate, now time.Time) error {
-	switch leaf := c.Leaf; {
+func (f Files) Valid(c *tls.Certificate, now time.Time) error { return f.valid(c.Leaf, now) }
+
+func (f Files) valid(leaf *x509.Certificate, now time.Time) error {
+	switch {
 	case now.After(leaf.NotAfter):
 		return &Error{Date: true, text: fmt.Sprintf("the certificate in %s expired at %s", f.Certificate, leaf.NotAfter.UTC().Format(time.RFC3339))}
 	case now.Before(leaf.NotBefore):

@@ -79,7 +79,28 @@ func TestProblems(t *testing.T) {
 			if c.date != (p != nil) {
 				t.Errorf("opened: %v", p)
 			}
+			if problems := f.Check(today); len(problems) != 1 || problems[0].Error() != err.Error() {
+				t.Errorf("checked: %v instead of %v", problems, err)
+			}
 		})
+	}
+}
+
+// TestCheckTellsAll checks that a problem of one file does not hide another's, and that a file without a name is left out.
+func TestCheckTellsAll(t *testing.T) {
+	f := newFiles(t, -2)
+	write(t, f.Key, []byte("x"))
+	problems := f.Check(today)
+	if len(problems) != 2 || !strings.Contains(problems[0].Error(), "expired") || !strings.Contains(problems[1].Error(), "no private key") {
+		t.Errorf("got %v", problems)
+	}
+	for _, one := range []keypair.Files{{Certificate: f.Certificate}, {Key: f.Key}} {
+		if problems := one.Check(today); len(problems) != 1 {
+			t.Errorf("%+v: %v", one, problems)
+		}
+	}
+	if problems := newFiles(t, 0).Check(today); problems != nil {
+		t.Errorf("a good pair: %v", problems)
 	}
 }
 

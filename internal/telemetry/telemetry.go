@@ -42,6 +42,8 @@ type Figures struct {
 	Accounts       int64  // members' accounts in memory
 	CatalogVersion int64
 	Protection     *ProtectionFigures // nil: there is none
+	// Certificates are when the certificate that clients get ends, by the listener's name.
+	Certificates map[string]time.Time
 }
 
 // ProtectionFigures are what infrastructure protection counts.
@@ -195,8 +197,9 @@ func (t *Telemetry) Decision(d time.Duration) { t.decisions.Observe(d.Seconds())
 
 // figureCollector shows Figures as metrics.
 type figureCollector struct {
-	figures func() Figures
-	metrics []figureMetric
+	figures      func() Figures
+	metrics      []figureMetric
+	certificates *prometheus.Desc // one figure for each
 }
 
 // figureMetric is one of the figures.
@@ -209,7 +212,11 @@ type figureMetric struct {
 }
 
 func newFigureCollector(o Options) *figureCollector {
-	c := &figureCollector{figures: o.Figures}
+	c := &figureCollector{
+		figures: o.Figures,
+		certificates: prometheus.NewDesc("perdiem_certificate_expiry_seconds", "When the certificate of a listener expires, in Unix time.",
+			[]string{"listener"}, nil),
+	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*Figures) float64) {
 		c.metrics = append(c.metrics, figureMetric{desc: prometheus.NewDesc("perdiem_"+name, help, nil, nil), kind: kind, value: value})
 	}
@@ -259,6 +266,7 @@ func (c *figureCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range c.metrics {
 		to <- m.desc
 	}
+	to <- c.certificates
 }
 
 // Collect implements [prometheus.Collector].
@@ -269,5 +277,8 @@ func (c *figureCollector) Collect(to chan<- prometheus.Metric) {
 			continue
 		}
 		to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&f))
+	}
+	for listener, expires := range f.Certificates {
+		to <- prometheus.MustNewConstMetric(c.certificates, prometheus.GaugeValue, float64(expires.Unix()), listener)
 	}
 }
