@@ -157,7 +157,7 @@ func (p *configParser) root(n yamldoc.Node) {
 			}
 		},
 		"retention_days": func(n yamldoc.Node) {
-			if days, ok := p.count(n, 1, maxRetentionDays); ok {
+			if days, ok := p.count(n, maxRetentionDays); ok {
 				c.RetentionDays = int(days)
 			}
 		},

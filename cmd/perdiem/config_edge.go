@@ -197,7 +197,7 @@ func (p *configParser) timeouts(n yamldoc.Node) {
 		"headers": duration(&t.Headers),
 		"body":    duration(&t.Body),
 		"body_rate": func(n yamldoc.Node) {
-			if rate, ok := p.count(n, 1, maxBodyRate); ok {
+			if rate, ok := p.count(n, maxBodyRate); ok {
 				t.BodyRate = int(rate)
 			}
 		},
@@ -210,7 +210,7 @@ func (p *configParser) connections(n yamldoc.Node) {
 	c := &p.config.Edge.Connections
 	count := func(field *int) func(yamldoc.Node) {
 		return func(n yamldoc.Node) {
-			if connections, ok := p.count(n, 1, maxConnections); ok {
+			if connections, ok := p.count(n, maxConnections); ok {
 				*field = int(connections)
 			}
 		}

@@ -28,7 +28,7 @@ func (p *configParser) protection(n yamldoc.Node) {
 	}
 	count := func(field *int) func(yamldoc.Node) {
 		return func(n yamldoc.Node) {
-			if calls, ok := p.count(n, 1, maxConcurrency); ok {
+			if calls, ok := p.count(n, maxConcurrency); ok {
 				*field = int(calls)
 			}
 		}

@@ -71,18 +71,18 @@ func (v values) oneOf(n yamldoc.Node, texts ...string) (string, bool) {
 	return text, ok
 }
 
-// count returns a whole number from low to high.
-func (v values) count(n yamldoc.Node, low, high int64) (int64, bool) {
+// count returns a whole number from 1 to most.
+func (v values) count(n yamldoc.Node, most int64) (int64, bool) {
 	text, ok := n.Text()
 	if !ok || !variable.MatchString(text) {
-		return n.Int(low, high)
+		return n.Int(1, most)
 	}
 	if text, ok = v.expand(n, text); !ok {
 		return 0, false
 	}
 	i, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || i < low || i > high {
-		n.Wrong(fmt.Sprintf("a whole number from %d to %d", low, high))
+	if err != nil || i < 1 || i > most {
+		n.Wrong(fmt.Sprintf("a whole number from 1 to %d", most))
 		return 0, false
 	}
 	return i, true

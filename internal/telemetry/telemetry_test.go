@@ -88,8 +88,10 @@ perdiem_requests_total{endpoint="*",limit="none",outcome="admitted"} 1`
 
 func TestFigures(t *testing.T) {
 	tel := open(t, telemetry.Options{Version: "1.2.3", Revision: "abc", Figures: func() telemetry.Figures {
-		return telemetry.Figures{LedgerUp: true, Incomplete: true, LedgerRequests: 1, LedgerAsks: 2, LedgerWrites: 3, LedgerBytes: 4, FreeBytes: 5, Returned: 6, Unbacked: 7, Accounts: 8, CatalogVersion: 9,
-			Certificates: map[string]time.Time{"gateway": time.Unix(1_000_000, 5), "ops": time.Unix(-1, 0)}}
+		return telemetry.Figures{
+			LedgerUp: true, Incomplete: true, LedgerRequests: 1, LedgerAsks: 2, LedgerWrites: 3, LedgerBytes: 4, FreeBytes: 5, Returned: 6, Unbacked: 7, Accounts: 8, CatalogVersion: 9,
+			Certificates: map[string]time.Time{"gateway": time.Unix(1_000_000, 5), "ops": time.Unix(-1, 0)},
+		}
 	}})
 	tel.Decision(time.Millisecond)
 	_, body := get(t, tel, "/metrics")
