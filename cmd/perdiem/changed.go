@@ -24,6 +24,7 @@ var atStart = []struct {
 	{"hosts", func(c *config) any { return c.Edge.Hosts }},
 	{"cors", func(c *config) any { return c.Edge.CORS }},
 	{"timeouts", func(c *config) any { return c.Edge.Timeouts }},
+	{"connections", func(c *config) any { return c.Edge.Connections }},
 	{"data", func(c *config) any { return c.Data }},
 	{"durability", func(c *config) any { return c.Durability }},
 	{"retention_days", func(c *config) any { return c.RetentionDays }},
