@@ -94,12 +94,17 @@ func TestDebtOutlivesConnections(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		p = enter()
 		p.leave()
-		if len(a.of) != 1 {
+		known := func() int {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return len(a.of)
+		}
+		if known() != 1 {
 			t.Error("forgotten before all is paid for")
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if len(a.of) != 0 {
+		if known() != 0 {
 			t.Error("remembered for nothing")
 		}
 		trusted, err := a.enter(from("10.0.0.1:1"))

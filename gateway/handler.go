@@ -93,9 +93,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // forward sends an admitted request upstream, and the answer to the client.
 func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request) {
-	ctx, cancel := context.WithCancel(x.Context)
+	ctx, cancel := context.WithCancel(x)
 	defer cancel()
-	x.Context = ctx
 	if r.ContentLength == 0 {
 		g.deadlines.begin(&x.deadline, cancel)
 		defer g.deadlines.end(&x.deadline)
@@ -106,7 +105,7 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 		// the rest. Where the connection cannot do so, it never waits.
 		_ = http.NewResponseController(x.writer).EnableFullDuplex()
 	}
-	in := r.WithContext(x)
+	in := r.WithContext(ctx)
 	in.Method, in.Header = admitted.Method, admitted.Header
 	if x.body != nil {
 		in.Body = x.body
