@@ -34,6 +34,8 @@ type Options struct {
 	NewToken func() (secret string, hash registry.Hash)
 	// Changed is called after each change to the catalog. When it returns, the change holds on this node.
 	Changed func(context.Context) error
+	// Revoked is called after a token was revoked. When it returns, the node admits no call with it any more.
+	Revoked func(context.Context) error
 	// Paths says how paths are read: a catalog that makes no sense then is refused.
 	Paths catalog.PathPolicy
 	// MayApply returns why a catalog file of this content may not be applied, or nil where it may. The error is of package fault.
@@ -70,6 +72,7 @@ func New(o Options) (*API, error) {
 		{"Key", o.Key == nil},
 		{"NewToken", o.NewToken == nil},
 		{"Changed", o.Changed == nil},
+		{"Revoked", o.Revoked == nil},
 		{"MayApply", o.MayApply == nil},
 		{"Backup", o.Backup == nil},
 		{"Status", o.Status == nil},
@@ -172,8 +175,11 @@ func (a *API) answer(w http.ResponseWriter, err error) {
 }
 
 // changed takes up a change to the catalog.
-func (a *API) changed(ctx context.Context) error {
-	if err := a.Changed(ctx); err != nil {
+func (a *API) changed(ctx context.Context) error { return takenUp(a.Changed(ctx)) }
+
+// takenUp returns what is said of a change that is kept, when the node did or did not take it up.
+func takenUp(err error) error {
+	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "The change is kept, but the node could not take it up yet; it goes on trying.")
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -36,10 +37,12 @@ type host struct {
 	key      string
 	keyFile  string
 
-	changes  int   // how often a change was taken up
-	mayApply error // what applying is answered with
-	counts   []usage.Counts
-	backup   func(context.Context) (func(io.Writer) error, error)
+	changes     int   // how often a change was taken up
+	revocations int   // how often a revocation was
+	revoked     error // why the last one was not
+	mayApply    error // what applying is answered with
+	counts      []usage.Counts
+	backup      func(context.Context) (func(io.Writer) error, error)
 }
 
 func newHost(t *testing.T) *host {
@@ -66,6 +69,7 @@ func newHost(t *testing.T) *host {
 	h.api, err = adminapi.New(adminapi.Options{
 		Registry: r, Usage: reader, Key: key, NewToken: identity.NewTokenKey().NewToken,
 		Changed:  func(context.Context) error { h.changes++; return nil },
+		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
 		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
 		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
@@ -331,7 +335,13 @@ func TestTokens(t *testing.T) {
 			t.Fatalf("%q has %d tokens", application, len(list.Tokens))
 		}
 		h.want(204, h.ask("DELETE", "/admin/v1/tokens?id="+list.Tokens[0].ID, ""), nil)
+		h.revocations, h.revoked = 0, errors.New("the registry is away")
+		h.want(503, h.ask("DELETE", "/admin/v1/tokens?id="+list.Tokens[0].ID, ""), nil)
+		h.revoked = nil
 		h.want(204, h.ask("DELETE", "/admin/v1/tokens?id="+list.Tokens[0].ID, ""), nil)
+		if h.revocations != 2 {
+			t.Errorf("%d revocations were taken up instead of 2", h.revocations)
+		}
 		h.want(200, h.ask("GET", target, ""), &list)
 		if list.Tokens[0].Revoked == nil || list.Tokens[1].Revoked != nil {
 			t.Errorf("the first of these is to be revoked: %+v", list.Tokens[:2])

@@ -68,7 +68,11 @@ func (a *API) registerTokens(api huma.API) {
 	})
 	revoke := a.operation("revoke-token", http.MethodDelete, "tokens", "End a token for good")
 	huma.Register(api, revoke, func(ctx context.Context, in *revokeInput) (*struct{}, error) {
-		if err := a.Registry.RevokeToken(ctx, in.ID, actor); err != nil {
+		err := a.Registry.RevokeToken(ctx, in.ID, actor)
+		if err == nil {
+			err = takenUp(a.Revoked(ctx))
+		}
+		if err != nil {
 			return nil, a.fail(ctx, revoke.OperationID, err)
 		}
 		return nil, nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,7 @@ type Tokens struct {
 	checked  *strangers    // tokens with one, which were issued and are no longer known: only whoever held many could flood with them
 	asking   chan struct{} // holds one element for each question to the registry that is under way
 	stale    atomic.Bool   // the last attempt to read revocations failed
+	reading  sync.Mutex    // held while revocations are read
 }
 
 const (
@@ -183,9 +185,11 @@ func (t *Tokens) Run(ctx context.Context) {
 	}
 }
 
-// ReadRevocations reads the log of revocations to its end. [Tokens.Run] does so again and again; whoever wants the source to be ready before that
-// calls it first, but not beside it.
+// ReadRevocations reads the log of revocations to its end. [Tokens.Run] does so again and again; whoever wants the source to be ready before that,
+// or a token that was just revoked to be refused at once, calls it besides.
 func (t *Tokens) ReadRevocations(ctx context.Context) error {
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	for {
 		cursor := t.known.cursor.Load()
 		revoked, next, err := t.registry.Revocations(ctx, cursor)

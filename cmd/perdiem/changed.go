@@ -111,6 +111,6 @@ func (n *node) tellChanged() {
 		return
 	}
 	if keys := changedKeys(n.config, now); len(keys) > 0 {
-		n.log.Warn(n.config.File + " has changed: " + strings.Join(keys, ", ") + " take effect at the next start")
+		n.log.Warn(n.config.File + " has changed: what it says now of " + strings.Join(keys, ", ") + " holds from the next start on")
 	}
 }

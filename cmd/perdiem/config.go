@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/perdiem/perdiem/answer"
@@ -220,8 +223,7 @@ func refuse(n yamldoc.Node, key string) {
 }
 
 func (p *configParser) listen(n yamldoc.Node) {
-	taken := map[string]string{} // who has an address
-	named := map[string]bool{}
+	taken := listeners{}
 	at := func(field *string) func(yamldoc.Node) {
 		return func(n yamldoc.Node) {
 			text, ok := p.address(n)
@@ -229,10 +231,10 @@ func (p *configParser) listen(n yamldoc.Node) {
 				return
 			}
 			*field = text
-			if other := taken[text]; other != "" && !strings.HasSuffix(text, ":0") {
+			if other := taken.by(text); other != "" {
 				n.Problem("%s is the address of %s already", text, other)
 			}
-			taken[text], named[n.Name()] = n.Name(), true
+			taken[n.Name()] = text
 		}
 	}
 	n.Map(map[string]func(yamldoc.Node){
@@ -245,7 +247,7 @@ func (p *configParser) listen(n yamldoc.Node) {
 	})
 	// Listeners that are not named have addresses, too.
 	for _, l := range []struct{ name, address string }{{"portal", p.config.Portal}, {"admin", p.config.Admin}, {"ops", p.config.Ops}} {
-		if other := taken[l.address]; other != "" && !named[l.name] {
+		if other := taken.by(l.address); other != "" && taken[l.name] == "" {
 			n.Key().Problem("%s, the address of %s, is that of %s unless told; give one of them another", l.address, other, l.name)
 		}
 	}
@@ -295,4 +297,33 @@ func readBounded(file string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has %d bytes; at most %d are read", file, info.Size(), yamldoc.MaxSize)
 	}
 	return os.ReadFile(file)
+}
+
+// listeners are addresses, by the names of those that listen there.
+type listeners map[string]string
+
+// by returns the first by name of those that keep others from listening at an address, or an empty text.
+func (l listeners) by(address string) string {
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		if overlap(l[name], address) {
+			return name
+		}
+	}
+	return ""
+}
+
+// overlap reports whether two listeners cannot have these addresses at a time. Names are not looked up.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || isEverywhere(hostA) || isEverywhere(hostB)
+}
+
+// isEverywhere reports whether who listens at a host listens at all of the machine's addresses.
+func isEverywhere(host string) bool {
+	at, err := netip.ParseAddr(host)
+	return host == "" || err == nil && at.IsUnspecified()
 }

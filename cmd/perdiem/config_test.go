@@ -193,6 +193,8 @@ func TestConfigProblems(t *testing.T) {
 			"5:11: portal: must not be empty",
 		}},
 		{"an address twice", `listen: {admin: "127.0.0.1:1", ops: "127.0.0.1:1"}`, []string{"1:37: ops: 127.0.0.1:1 is the address of admin already"}},
+		{"an address within another", `listen: {admin: "0.0.0.0:1", ops: "127.0.0.1:1", portal: "127.0.0.2:2"}`, []string{"1:35: ops: 127.0.0.1:1 is the address of admin already"}},
+		{"an address that is all", `listen: {admin: "127.0.0.1:1", ops: ":1"}`, []string{"1:37: ops: :1 is the address of admin already"}},
 		{"a port left free twice", `listen: {admin: "127.0.0.1:0", ops: "127.0.0.1:0"}`, nil},
 		{"a gateway without upstream", `listen: {gateway: ":1"}`, []string{"1:10: a gateway needs an upstream; say at the top where admitted requests go, such as upstream: http://127.0.0.1:9000"}},
 		{"upstream of another kind", "upstream: ftp://x", []string{"1:11: upstream: must be http://HOST:PORT, https://HOST or h2c://HOST:PORT, perhaps with a path, not ftp://x"}},

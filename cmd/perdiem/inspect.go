@@ -121,18 +121,17 @@ func sameHost(to, listener string) bool {
 		return true
 	}
 	target, isAddress := parseHost(to)
-	at, err := netip.ParseAddr(listener)
-	everywhere := listener == "" || err == nil && at.IsUnspecified()
 	switch {
 	case !isAddress:
 		return false
 	case target.IsUnspecified(): // the system takes it for this machine
 		target = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	if everywhere {
+	if isEverywhere(listener) {
 		return target.IsLoopback() || isOwnAddress(target)
 	}
-	if at, isAddress = parseHost(listener); !isAddress {
+	at, isAddress := parseHost(listener)
+	if !isAddress {
 		return false
 	}
 	return target == at || target.IsLoopback() && at.IsLoopback() && (strings.EqualFold(to, "localhost") || strings.EqualFold(listener, "localhost"))

@@ -16,6 +16,7 @@ import (
 
 func main() {
 	p := program{
+		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		getenv: os.LookupEnv,

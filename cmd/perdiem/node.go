@@ -210,6 +210,9 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 		return fmt.Errorf("the ledger in %s is not the one that the registry knows, so it does not know what was used today: bring the right one back, "+
 			"or start once with --accept-ledger to go on with this one", folder)
 	}
+	if ok && known != n.ledger.ID() {
+		n.log.Warn("another ledger is accepted than the registry knew: what was used today before it was made is forgotten", "folder", folder)
+	}
 	last, opened := n.ledger.LastDay()
 	if !opened {
 		last = quota.Day{}
@@ -314,7 +317,7 @@ func (n *node) openDoors(follow context.Context) error {
 	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
-		Changed: n.snapshots.refresh, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Changed: n.snapshots.refresh, Revoked: n.revoked, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -382,6 +385,14 @@ func (n *node) observe(o gateway.Observation) {
 		outcome = name
 	}
 	n.telemetry.Request(telemetry.Request{Outcome: outcome, Endpoint: o.Endpoint, Limit: o.Kind.String(), Duration: o.Duration})
+}
+
+// revoked takes up that a token was revoked.
+func (n *node) revoked(ctx context.Context) error {
+	if n.tokens == nil { // none is believed
+		return nil
+	}
+	return n.tokens.ReadRevocations(ctx)
 }
 
 // ready returns why the node could not decide every request now.

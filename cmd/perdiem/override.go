@@ -29,7 +29,7 @@ type overrideSetCommand struct {
 // Validate is called by kong.
 func (c overrideSetCommand) Validate() error {
 	_, err := c.limits()
-	return err
+	return errors.Join(checkID("application", c.App), checkID("endpoint", c.Endpoint), err)
 }
 
 func (c overrideSetCommand) limits() (adminapi.OverrideLimits, error) {
@@ -101,6 +101,11 @@ type overrideClearCommand struct {
 	connection
 	App      string `arg:"" name:"application" help:"The application's id."`
 	Endpoint string `arg:"" help:"The endpoint's id; * for the catch-all."`
+}
+
+// Validate is called by kong.
+func (c overrideClearCommand) Validate() error {
+	return errors.Join(checkID("application", c.App), checkID("endpoint", c.Endpoint))
 }
 
 func (c overrideClearCommand) Run(p *program) error {

@@ -19,6 +19,7 @@ const (
 
 // program is what a command may touch of the outside world.
 type program struct {
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) (string, bool)

@@ -93,6 +93,14 @@ type tokenRevokeCommand struct {
 	ID string `arg:"" name:"token-id" help:"The token's id, as issue and list tell it; or its secret, which is not shown."`
 }
 
+// Validate is called by kong.
+func (c tokenRevokeCommand) Validate() error {
+	if c.ID == "" {
+		return errors.New("token-id: give the token's id, which perdiem token list --app A tells")
+	}
+	return nil
+}
+
 func (c tokenRevokeCommand) Run(p *program) error {
 	node, err := c.open(p)
 	if err != nil {

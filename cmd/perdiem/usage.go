@@ -23,7 +23,12 @@ type usageCommand struct {
 }
 
 // Validate is called by kong.
-func (c usageCommand) Validate() error { return checkMember(c.Member) }
+func (c usageCommand) Validate() error {
+	if err := checkID("application", c.App); err != nil {
+		return err
+	}
+	return checkMember(c.Member)
+}
 
 func (c usageCommand) Run(p *program) error {
 	node, err := c.open(p)
