@@ -171,6 +171,8 @@ func (c Conditions) check(at spot, report reporter) {
 				report(at.key(), "%q: not the name of a header", name)
 			case part.name == "header" && http.CanonicalHeaderKey(name) == "Host":
 				report(at.key(), "%q: a host cannot be matched; leave it out", name)
+			case part.name == "header" && httpname.IsReserved(name):
+				report(at.key(), "%q: a client's is dropped before requests are matched, so that none would match; leave it out", name)
 			}
 			seen[fold(name)] = name
 			if len(value) > MaxCondition || !printable(value) {
