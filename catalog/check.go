@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/perdiem/perdiem/internal/httpname"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/quota"
 )
@@ -166,10 +167,12 @@ func (c Conditions) check(at spot, report reporter) {
 				report(at.key(), "%q: names are compared without regard to case, and %q is tested as well; leave one out", name, first)
 			case name == "" || len(name) > MaxCondition || !printable(name):
 				report(at.key(), "a name must be 1 to %d bytes of UTF-8 without control characters", MaxCondition)
-			case part.name == "header" && !isToken(name):
+			case part.name == "header" && !httpname.IsToken(name):
 				report(at.key(), "%q: not the name of a header", name)
 			case part.name == "header" && http.CanonicalHeaderKey(name) == "Host":
 				report(at.key(), "%q: a host cannot be matched; leave it out", name)
+			case part.name == "header" && httpname.IsReserved(name):
+				report(at.key(), "%q: a client's is dropped before requests are matched, so that none would match; leave it out", name)
 			}
 			seen[fold(name)] = name
 			if len(value) > MaxCondition || !printable(value) {
@@ -177,17 +180,6 @@ func (c Conditions) check(at spot, report reporter) {
 			}
 		}
 	}
-}
-
-// isToken reports whether s is a token of RFC 9110, 5.6.2, as the names of headers are.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // candidate is one of the endpoints that have the same pattern.

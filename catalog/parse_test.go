@@ -246,6 +246,7 @@ func TestParseProblems(t *testing.T) {
 		// Conditions by themselves.
 		{"name twice", when(`{header: {X-A: b, x-a: c}, query: {q: a, "\u212a": b, k: c}}`), "3:49: \"x-a\": names are compared without regard to case, and \"X-A\" is tested as well; leave one out\n3:72: \"\u212a\": names are compared without regard to case, and \"k\" is tested as well; leave one out"},
 		{"bad names", when(`{header: {"": b, "X A": c, Hôte: d, HOST: e}, query: {"": a, "a\nb": c}}`), "3:41: a name must be 1 to 1024 bytes of UTF-8 without control characters\n3:48: \"X A\": not the name of a header\n3:58: \"Hôte\": not the name of a header\n3:67: \"HOST\": a host cannot be matched; leave it out\n3:85: a name must be 1 to 1024 bytes of UTF-8 without control characters\n3:92: a name must be 1 to 1024 bytes of UTF-8 without control characters"},
+		{"names that are dropped", when(`{header: {X-Forwarded-For: b, x_perdiem_member: c, X-Forwarded: d}, query: {Forwarded: a}}`), "3:41: \"X-Forwarded-For\": a client's is dropped before requests are matched, so that none would match; leave it out\n3:61: \"x_perdiem_member\": a client's is dropped before requests are matched, so that none would match; leave it out"},
 		{"bad value", when(`{query: {q: "a\0"}}`), "3:43: q: a value must be at most 1024 bytes of UTF-8 without control characters"},
 		{"many", when(`{query: {a: x, b: x, c: x, d: x, e: x, f: x, g: x, h: x, i: x, j: x, k: x, l: x, m: x, n: x, o: x, p: x, q: x}}`), "3:31: when: 17 conditions are too many; at most 16 are allowed"},
 	}

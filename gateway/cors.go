@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/internal/httpname"
 )
 
 // CORS says which web sites' scripts may use the API (the CORS protocol of the Fetch standard). The gateway answers preflights by
@@ -132,7 +133,7 @@ func newCORS(o *CORS, headers answer.Headers) (*cors, error) {
 		field  *[]string
 	}{{"methods", o.Methods, &c.methods}, {"headers", o.Headers, &c.headers}, {"expose", append(expose, o.Expose...), &c.expose}} {
 		for _, name := range list.names {
-			if !isToken(name) {
+			if !httpname.IsToken(name) {
 				return nil, fmt.Errorf("gateway: cors: %s: %q is no name", list.option, name)
 			}
 		}
@@ -260,7 +261,7 @@ func (g *Gateway) answerPreflight(x *exchange, r *http.Request) {
 // asked returns what a preflight asks for. ok is false where that is malformed, or longer than any that makes sense.
 func asked(h http.Header) (method, headers []string, ok bool) {
 	method, headers = h["Access-Control-Request-Method"], h["Access-Control-Request-Headers"]
-	if len(method) != 1 || len(method[0]) > maxAsked || !isToken(method[0]) {
+	if len(method) != 1 || len(method[0]) > maxAsked || !httpname.IsToken(method[0]) {
 		return nil, nil, false
 	}
 	length := 0
@@ -269,21 +270,10 @@ func asked(h http.Header) (method, headers []string, ok bool) {
 			return nil, nil, false
 		}
 		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.Trim(name, " \t"); name != "" && !isToken(name) {
+			if name = strings.Trim(name, " \t"); name != "" && !httpname.IsToken(name) {
 				return nil, nil, false
 			}
 		}
 	}
 	return method, headers, true
-}
-
-// isToken follows RFC 9110, section 5.6.2.
-func isToken(text string) bool {
-	for i := range len(text) {
-		c := text[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return false
-		}
-	}
-	return text != ""
 }

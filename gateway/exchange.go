@@ -9,6 +9,7 @@ import (
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/httpname"
 	"github.com/perdiem/perdiem/protect"
 )
 
@@ -71,7 +72,7 @@ func escapedPath(r *http.Request) string {
 // malformed returns why a request is none that HTTP knows, or nil. What net/http's server lets through of HTTP/1 is well formed; of HTTP/2 it
 // takes any text as a method, and reads no further than the first of several lengths, of one that is no number nothing.
 func malformed(r *http.Request) error {
-	if !isToken(r.Method) {
+	if !httpname.IsToken(r.Method) {
 		return fault.New(fault.Invalid, "The method is not one.")
 	}
 	if r.ProtoMajor < 2 {

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/perdiem/perdiem/internal/httpname"
 )
 
 const (
@@ -238,7 +240,7 @@ func trimSpace(text string) string { return strings.Trim(text, " \t") }
 // cutPair cuts a name, "=", and a token or a quoted string from the beginning of text.
 func cutPair(text string) (name, value, rest string, ok bool) {
 	name, rest, ok = strings.Cut(text, "=")
-	if !ok || !isToken(name) {
+	if !ok || !httpname.IsToken(name) {
 		return "", "", "", false
 	}
 	if !strings.HasPrefix(rest, `"`) {
@@ -246,7 +248,7 @@ func cutPair(text string) (name, value, rest string, ok bool) {
 		if end < 0 {
 			end = len(rest)
 		}
-		return name, rest[:end], rest[end:], isToken(rest[:end])
+		return name, rest[:end], rest[end:], httpname.IsToken(rest[:end])
 	}
 	var b strings.Builder
 	for i := 1; i < len(rest); i++ {
@@ -279,7 +281,7 @@ func appendHop(b []byte, node, host, proto string) []byte {
 	}
 	if host != "" {
 		b = append(b, ";host="...)
-		if isToken(host) {
+		if httpname.IsToken(host) {
 			b = append(b, host...)
 		} else { // a port or brackets; what would end a quoted string is in no host
 			b = append(append(append(b, '"'), host...), '"')

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+
+	"github.com/perdiem/perdiem/internal/httpname"
 )
 
 // clean returns the headers of a request without those that are not sent on, credentials excepted, which are still to be read. h
@@ -20,7 +22,7 @@ func clean(h http.Header) http.Header {
 		delete(cleaned, name)
 	}
 	for name := range h {
-		if isReserved(name) {
+		if httpname.IsReserved(name) {
 			drop(name)
 		}
 	}
@@ -47,48 +49,4 @@ func clean(h http.Header) http.Header {
 // isCommon reports whether a Connection header's value is one of those that name no header.
 func isCommon(list string) bool {
 	return strings.EqualFold(list, "keep-alive") || strings.EqualFold(list, "close") || strings.EqualFold(list, "upgrade")
-}
-
-// isReserved reports whether a header is perdiem's own or a proxy's to say, or would make the upstream serve another request
-// than the one that was matched. Many an upstream does not tell "_" from "-", so neither does this.
-func isReserved(name string) bool {
-	if name == "" {
-		return false
-	}
-	switch name[0] {
-	case 'X', 'x':
-		return hasPrefixFold(name, "x-perdiem-") || hasPrefixFold(name, "x-forwarded-") || isFold(name, "x-real-ip") ||
-			isFold(name, "x-http-method-override") || isFold(name, "x-http-method") || isFold(name, "x-method-override") ||
-			isFold(name, "x-original-url") || isFold(name, "x-rewrite-url") // some frameworks route by these instead of the path
-	case 'F', 'f':
-		return isFold(name, "forwarded")
-	case 'H', 'h':
-		return isFold(name, "http2-settings") // goes with an upgrade to h2c
-	default:
-		return false
-	}
-}
-
-// isFold reports whether name is lower, which is in lower case, to a reader that takes "_" for "-" and ignores case.
-func isFold(name, lower string) bool {
-	return len(name) == len(lower) && hasPrefixFold(name, lower)
-}
-
-func hasPrefixFold(name, lower string) bool {
-	if len(name) < len(lower) {
-		return false
-	}
-	for i := range len(lower) {
-		c := name[i]
-		switch {
-		case c == '_':
-			c = '-'
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }

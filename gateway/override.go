@@ -13,6 +13,7 @@ import (
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/httpname"
 )
 
 // overrideHeader is where a POST says that it means another method, for clients that cannot send that, or whose query is too long
@@ -38,7 +39,7 @@ func (g *Gateway) methodOf(r *http.Request) (method string, overridden bool, err
 	values := r.Header[overrideHeader]
 	for i, value := range values {
 		value = strings.TrimSpace(value)
-		if !isToken(value) { // looked at first: letters beyond ASCII become others in upper case
+		if !httpname.IsToken(value) { // looked at first: letters beyond ASCII become others in upper case
 			return "", false, fault.New(fault.Invalid, "The header X-HTTP-Method-Override does not name a method.")
 		}
 		value = strings.ToUpper(value)
@@ -76,7 +77,7 @@ func (g *Gateway) untunnel(x *exchange, r *http.Request, request *admit.Request)
 	request.RawQuery = whole.RawQuery
 	request.Header = maps.Clone(request.Header)
 	maps.DeleteFunc(request.Header, func(name string, _ []string) bool {
-		return hasPrefixFold(name, "content-") || isFold(name, "expect")
+		return httpname.HasPrefix(name, "content-") || httpname.Is(name, "expect")
 	})
 	in := r.WithContext(r.Context())
 	in.URL = &url.URL{}

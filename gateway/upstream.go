@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/internal/httpname"
 )
 
 const (
@@ -142,7 +143,7 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 
 	if x.body != nil && len(out.Trailer) > 0 {
 		g.admit.Strip(out.Trailer)
-		maps.DeleteFunc(out.Trailer, func(name string, _ []string) bool { return isReserved(name) })
+		maps.DeleteFunc(out.Trailer, func(name string, _ []string) bool { return httpname.IsReserved(name) })
 		x.body.trailer = out.Trailer
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/httpname"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -32,7 +33,7 @@ func NewHeaders(o HeaderOptions) (*Headers, error) {
 	var problems []error
 	check := func(option, name string) {
 		switch {
-		case !validName(name):
+		case !httpname.IsToken(name):
 			problems = append(problems, fmt.Errorf("headers.%s %q: must be the name of a header", option, name))
 		case sameName(name, "Authorization"):
 			problems = append(problems, fmt.Errorf("headers.%s: Authorization holds tokens; name another header", option))

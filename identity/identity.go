@@ -17,7 +17,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"strings"
 
 	"github.com/perdiem/perdiem/fault"
 )
@@ -127,9 +126,4 @@ func foldNameByte(b byte) byte {
 	default:
 		return b
 	}
-}
-
-// validName reports whether name can be sent as a header's name at all (RFC 9110, section 5.6.2).
-func validName(name string) bool {
-	return name != "" && strings.Trim(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/httpname"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -111,7 +112,7 @@ func credentialHeader(name string) (string, error) {
 	switch {
 	case name == "":
 		return "", nil
-	case !validName(name):
+	case !httpname.IsToken(name):
 		return "", fmt.Errorf("header %q: must be the name of a header", name)
 	case sameName(name, "Authorization"):
 		return "", errors.New("header: Authorization is always read; name another header, or none")

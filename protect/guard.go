@@ -150,9 +150,9 @@ type ticket struct {
 	endpoint *usual
 	since    time.Duration // since when it is the upstream's turn
 	due      int64         // for lateness
-	level    int           // how many were waiting, itself included
-	round    uint32
-	sampled  bool // its round's window counts it
+	level    int           // how many were waiting then, itself included
+	round    uint32        // in which it was let in
+	sampled  bool          // its round's window counts it
 	stage    stage
 	extra    bool
 }
@@ -270,19 +270,27 @@ func (g *guard) pause(now time.Duration, t *ticket) {
 	}
 }
 
-// resume notes that it is the upstream's turn again. It needs no room: the upstream has the call.
+// resume notes that it is the upstream's turn again. It needs no room: the upstream has the call. From here on the call is measured as one
+// that was let in now: a guard whose calls all have bodies would learn nothing otherwise.
 func (g *guard) resume(now time.Duration, t *ticket) {
-	if t.stage == paused {
-		g.advance(now)
-		g.wait(now, t)
+	if t.stage != paused {
+		return
+	}
+	g.advance(now)
+	g.wait(now, t)
+	t.level = g.waiting
+	if t.round == g.round {
+		g.sample(now, t)
 	}
 }
 
 // release notes that the call is over and says nothing of the upstream.
 func (g *guard) release(now time.Duration, t *ticket) {
-	g.stop(now, t)
-	g.forsake(t)
-	g.over(t)
+	if t.stage != nowhere {
+		g.stop(now, t)
+		g.forsake(t)
+		g.over(t)
+	}
 }
 
 func (g *guard) over(t *ticket) {

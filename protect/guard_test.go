@@ -70,6 +70,57 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// Calls that all have a body, as POSTs do, teach the guard as much as others: after a hiccup it lets all in again.
+func TestBodies(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	for _, c := range []struct {
+		name  string
+		sends func() time.Duration
+	}{
+		{"at once", func() time.Duration { return 0 }},
+		{"over a network", func() time.Duration { return time.Duration(random.ExpFloat64() * float64(20*ms)) }},
+		{"slowly", func() time.Duration { return s/2 + time.Duration(random.Float64()*float64(2*s)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const workers, hiccup, over = 10, 20 * s, 24 * s
+			x := simulate(workers, func(now time.Duration, _ string) (time.Duration, bool) {
+				if now >= hiccup && now < over {
+					return 500 * ms, false
+				}
+				return 5 * ms, false
+			})
+			x.sends = c.sends
+			x.load(500, 60*s, only("e"))
+			x.run(90 * s)
+			if f := x.figures(hiccup, over); f.refused == 0 {
+				t.Fatal("the hiccup was none")
+			}
+			if f := x.figures(over+10*s, 60*s); f.refused > 0 || f.good == 0 {
+				t.Errorf("10 s after the hiccup %d calls are refused, %d answered; limit %d, mode %d", f.refused, f.good, x.guard.limit, x.guard.mode)
+			}
+		})
+	}
+}
+
+// An upstream that stays slow is kept at what it can do by calls with bodies, too.
+func TestOverloadOfBodies(t *testing.T) {
+	const workers = 10
+	x := simulate(workers, slowdown(func(d time.Duration) time.Duration { return d }))
+	x.sends = func() time.Duration { return time.Duration(x.rng.ExpFloat64() * float64(20*ms)) }
+	x.load(1000, 60*s, only("e"))
+	x.run(120 * s)
+	const can = workers / 0.5
+	if f := x.figures(20*s, 40*s); float64(f.good) < 0.8*20*can {
+		t.Errorf("%d calls are answered in 20 s, want 0.8 of %.0f", f.good, 20*can)
+	}
+	if f := x.figures(25*s, 40*s); f.p99 > 1500*ms {
+		t.Errorf("p99 %v from 5 s on", f.p99)
+	}
+	if f := x.figures(50*s, 60*s); f.refused > 0 {
+		t.Errorf("10 s after the recovery %d calls are refused", f.refused)
+	}
+}
+
 // Nobody is refused by an upstream that is well.
 func TestHealthy(t *testing.T) {
 	fixed := func(d time.Duration) func(time.Duration, string) (time.Duration, bool) {
@@ -263,9 +314,14 @@ func TestBooks(t *testing.T) {
 		var in, out int64
 		check := func() {
 			waiting, judged := 0, int32(0)
+			sampled, since := 0, time.Duration(0)
 			for _, t := range open {
 				if t.stage == waits {
 					waiting++
+					if t.sampled && t.round == g.round {
+						sampled++
+						since += t.since
+					}
 					if t.due != 0 && t.due >= g.lateness.now {
 						judged++
 					}
@@ -279,6 +335,9 @@ func TestBooks(t *testing.T) {
 			}
 			if g.waiting != waiting || judged != 0 {
 				t.Fatalf("waiting %d, want %d; %d too few are judged", g.waiting, waiting, judged)
+			}
+			if w := &g.window; w.entered-w.calls-w.failed != sampled || w.since != since {
+				t.Fatalf("the window waits for %d of %d calls, since %v; want %d, %v", w.entered-w.calls-w.failed, w.entered, w.since, sampled, since)
 			}
 			if g.limit < least || g.limit > most || g.admitted != in || g.refused != out {
 				t.Fatalf("limit %d of %d to %d; admitted %d of %d, refused %d of %d", g.limit, least, most, g.admitted, in, g.refused, out)

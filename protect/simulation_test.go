@@ -16,7 +16,9 @@ type simulation struct {
 	serve func(now time.Duration, endpoint string) (time.Duration, bool)
 	// how is what a failure is: failed unless told.
 	how outcome
-	rng *rand.Rand
+	// sends is how long the next call's client takes to send its body; nil: calls have none.
+	sends func() time.Duration
+	rng   *rand.Rand
 
 	now    time.Duration
 	events events
@@ -88,6 +90,22 @@ func (s *simulation) call(endpoint string, done func(*simulated)) {
 		return
 	}
 	s.most = max(s.most, s.guard.waiting)
+	if s.sends == nil {
+		s.arrive(c)
+		return
+	}
+	// As the gateway's body is read: once for what there is, and once more for its end.
+	s.guard.pause(s.now, &c.ticket)
+	s.at(s.now+s.sends(), func() {
+		s.guard.resume(s.now, &c.ticket)
+		s.guard.pause(s.now, &c.ticket)
+		s.guard.resume(s.now, &c.ticket)
+		s.arrive(c)
+	})
+}
+
+// arrive brings a call to the upstream as a whole.
+func (s *simulation) arrive(c *simulated) {
 	if s.busy < s.workers {
 		s.work(c)
 	} else {

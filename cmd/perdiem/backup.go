@@ -61,16 +61,40 @@ func (c backupCommand) Run(p *program) (err error) {
 
 // place makes a temporary file the backup, so that it survives the loss of power.
 func (c backupCommand) place(temp string) error {
-	var err error
-	if c.Overwrite {
-		err = os.Rename(temp, c.File)
-	} else if err = os.Link(temp, c.File); errors.Is(err, fs.ErrExist) { // unlike a renaming it replaces nothing
-		return existsError(c.File, false)
+	rename := os.Rename
+	if !c.Overwrite {
+		rename = renameNew
 	}
-	if err != nil {
+	err := rename(temp, c.File)
+	switch {
+	case err == nil:
+		return syncFolder(filepath.Dir(c.File))
+	case !c.Overwrite && errors.Is(err, fs.ErrExist):
+		return existsError(c.File, false)
+	default:
 		return fmt.Errorf("the backup cannot be written: %w", err)
 	}
-	return syncFolder(filepath.Dir(c.File))
+}
+
+// renameNew renames a file as [os.Rename] does, and replaces none: the error is [fs.ErrExist] then. Where the system or the file system cannot do
+// that in one step, an empty file takes the name first, which a loss of power in between would leave behind.
+func renameNew(from, to string) error {
+	return renameOrReserve(from, to, renameNoReplace)
+}
+
+func renameOrReserve(from, to string, noReplace func(from, to string) error) error {
+	if err := noReplace(from, to); err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	mine, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_ = mine.Close() // nothing was written
+	if err := os.Rename(from, to); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return nil
 }
 
 func existsError(file string, isFolder bool) error {

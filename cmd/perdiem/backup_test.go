@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +25,38 @@ func perdiemHere(env map[string]string, args ...string) (status int, stdout, std
 	}}
 	status = p.run(args)
 	return status, out.String(), errs.String()
+}
+
+// TestRenameNew renames where the file system can do it in one step, and where it can neither do that nor make hard links.
+func TestRenameNew(t *testing.T) {
+	for name, noReplace := range map[string]func(from, to string) error{
+		"as it is here": renameNoReplace,
+		"in two steps":  func(string, string) error { return syscall.EINVAL },
+	} {
+		folder := t.TempDir()
+		writeFile(t, folder, "first", "1")
+		writeFile(t, folder, "second", "2")
+		if err := renameOrReserve(filepath.Join(folder, "first"), filepath.Join(folder, "backup"), noReplace); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := renameOrReserve(filepath.Join(folder, "second"), filepath.Join(folder, "backup"), noReplace); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s, a file that is there: %v", name, err)
+		}
+		files, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(folder, "backup"))
+		if err != nil || string(data) != "1" || len(files) != 2 {
+			t.Errorf("%s: %q, %v in %v", name, data, err, files)
+		}
+		if err := renameOrReserve(filepath.Join(folder, "none"), filepath.Join(folder, "new"), noReplace); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s, a file that is not there: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join(folder, "new")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: what failed left %v", name, err)
+		}
+	}
 }
 
 // TestTokenListIsPaged lists more tokens than the admin API tells at a time.

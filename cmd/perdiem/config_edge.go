@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/gateway"
+	"github.com/perdiem/perdiem/internal/httpname"
 	"github.com/perdiem/perdiem/internal/keypair"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 )
@@ -131,7 +132,7 @@ func (p *configParser) cors(n yamldoc.Node) {
 			*field = []string{}
 			p.items(n, none, func(item yamldoc.Node) {
 				text, ok := p.text(item)
-				if ok && (text == "*" || !isToken(text)) {
+				if ok && (text == "*" || !httpname.IsToken(text)) {
 					item.Wrong(what)
 				} else if ok {
 					*field = append(*field, text)
@@ -273,16 +274,9 @@ func (c *config) pairProblem(listener string, err error) yamldoc.Problem {
 	return named
 }
 
-// isToken follows RFC 9110, section 5.6.2.
-func isToken(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
-	})
-}
-
 // shown returns a text for a message, in quotes and shortened where it would not be plain.
 func shown(text string) string {
-	if len(text) > 64 || !isToken(strings.NewReplacer("/", "", ":", "", "[", "", "]", "").Replace(text)) {
+	if len(text) > 64 || !httpname.IsToken(strings.NewReplacer("/", "", ":", "", "[", "", "]", "").Replace(text)) {
 		return fmt.Sprintf("%.64q", text)
 	}
 	return text

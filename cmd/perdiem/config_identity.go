@@ -9,6 +9,7 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/httpname"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/registry"
 )
@@ -99,6 +100,10 @@ func (p *configParser) header(field *string) func(yamldoc.Node) {
 		anywhere := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}
 		if _, err := identity.NewHeaders(identity.HeaderOptions{Application: text, From: anywhere}); err != nil {
 			n.Wrong("the name of a header, and not Authorization")
+			return
+		}
+		if httpname.IsReserved(text) {
+			n.Problem("%s identifies nobody: perdiem drops what comes under it, from proxies as well; name another header", text)
 			return
 		}
 		*field = text

@@ -328,6 +328,11 @@ func TestConfigProblems(t *testing.T) {
 			"1:51: member: must be the name of a header, and not Authorization, not authorization",
 			"1:72: from: names nobody; write the addresses that are believed, such as 127.0.0.0/8",
 		}},
+		{"headers that are dropped", "identity:\n  - tokens: {header: x_perdiem_key}\n  - headers: {application: X-Forwarded-User, member: X-Real-IP, from: [\"::1\"]}", []string{
+			"2:22: header: x_perdiem_key identifies nobody: perdiem drops what comes under it, from proxies as well; name another header",
+			"3:28: application: X-Forwarded-User identifies nobody: perdiem drops what comes under it, from proxies as well; name another header",
+			"3:54: member: X-Real-IP identifies nobody: perdiem drops what comes under it, from proxies as well; name another header",
+		}},
 		{"one header for both", `identity: [{headers: {application: X-Id, member: x_id, from: ["::1"]}}]`, []string{"1:22: headers: application and member must be two headers"}},
 		{"addresses that are none", "identity: [{headers: {application: A, from: [everybody, 10.0.0.0/33, 1]}}]", []string{
 			"1:46: from[0]: must be a range of addresses such as 10.0.0.0/8, not everybody",
