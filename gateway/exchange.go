@@ -29,6 +29,7 @@ type exchange struct {
 	overridden      bool      // the client sent a POST that means another method
 	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
 	copied          bool      // the answer reached its end
+	untaken         bool      // the client of HTTP/2 took nothing of the answer for too long
 	values          [8]string // of the headers that are added, in one array
 }
 

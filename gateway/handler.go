@@ -22,7 +22,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.permit.Release()
 		if x.observation.Outcome == Admitted && !x.copied {
 			x.observation.Outcome = Unreachable
-			if r.Context().Err() != nil {
+			if r.Context().Err() != nil || x.untaken {
 				x.observation.Outcome = Abandoned
 			}
 		}
@@ -110,7 +110,13 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 	if x.body != nil {
 		in.Body = x.body
 	}
-	g.proxy.ServeHTTP(x.writer, in)
+	if r.ProtoMajor != 2 {
+		g.proxy.ServeHTTP(x.writer, in)
+	} else {
+		w := &streamWriter{ResponseWriter: x.writer, patience: g.timeouts.Answer}
+		defer func() { x.untaken = w.leave() }()
+		g.proxy.ServeHTTP(w, in)
+	}
 	x.copied = true
 }
 
@@ -191,6 +197,9 @@ func (g *Gateway) write(x *exchange, compose func(h http.Header, body []byte) (i
 	}
 	if x.request.ContentLength != 0 {
 		drainSoon(x.request)
+	}
+	if x.request.ProtoMajor == 2 {
+		boundStream(x.writer, g.timeouts.Answer)
 	}
 	answer.Send(x.writer, status, body)
 	if cap(body) <= 64<<10 { // a long report is not kept

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/quota"
 )
@@ -252,5 +254,92 @@ func TestRapidReset(t *testing.T) {
 	}
 	if code := <-ended; code != http2.ErrCodeEnhanceYourCalm {
 		t.Errorf("ended after %d requests with %v", sent, code)
+	}
+}
+
+// TestWindowsStayClosed opens no window for answers on one HTTP/2 connection: their streams are reset in time, and others on it go on, also one that
+// has nothing to send for as long.
+func TestWindowsStayClosed(t *testing.T) {
+	by, files, _ := encrypted(t)
+	release, gone := make(chan struct{}), make(chan struct{})
+	s := start(t, by, func(c *setup) { c.options.Timeouts = gateway.Timeouts{Answer: time.Second} }, handled(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/large":
+			_, _ = io.Copy(w, zeros{})
+			close(gone)
+		case "/pausing":
+			_, _ = io.WriteString(w, "first")
+			_ = http.NewResponseController(w).Flush()
+			<-release
+			_, _ = io.WriteString(w, " and last")
+		default:
+			_, _ = io.WriteString(w, "small")
+		}
+	}))
+	conn, err := tls.Dial("tcp", s.address, &tls.Config{RootCAs: files.roots(), NextProtos: []string{"h2"}})
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(20*time.Second))) // a test that hangs fails instead
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	must(t, err)
+	framer := http2.NewFramer(conn, conn)
+	must(t, framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	request := func(id uint32, path, application string) {
+		t.Helper()
+		block.Reset()
+		for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}, {":path", path}, {"x-app-id", application}} {
+			must(t, encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}))
+		}
+		must(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}))
+	}
+	bodies, ended, resets := map[uint32]string{}, map[uint32]bool{}, map[uint32]http2.ErrCode{}
+	readUntil := func(done func() bool) {
+		t.Helper()
+		for !done() {
+			frame, err := framer.ReadFrame()
+			must(t, err)
+			switch f := frame.(type) {
+			case *http2.DataFrame:
+				bodies[f.StreamID] += string(f.Data())
+				ended[f.StreamID] = f.StreamEnded()
+			case *http2.RSTStreamFrame:
+				resets[f.StreamID] = f.ErrCode
+			case *http2.GoAwayFrame:
+				t.Fatal(f)
+			}
+		}
+	}
+
+	request(1, "/pausing", "acme")
+	must(t, framer.WriteWindowUpdate(1, 100))
+	readUntil(func() bool { return bodies[1] == "first" })
+	closed := []uint32{3, 5, 7}
+	request(3, "/large", "acme")
+	request(5, "/small", "acme")
+	request(7, "/small", "nobody") // which the gateway answers itself
+	readUntil(func() bool { return len(resets) == len(closed) })
+	for _, id := range closed {
+		if resets[id] != http2.ErrCodeInternal || bodies[id] != "" {
+			t.Errorf("stream %d: %v after %q", id, resets[id], bodies[id])
+		}
+	}
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the upstream still writes")
+	}
+	outcomes := []gateway.Outcome{s.observation(1).Outcome, s.observation(2).Outcome, s.observation(3).Outcome}
+	slices.Sort(outcomes)
+	if !slices.Equal(outcomes, []gateway.Outcome{gateway.Rejected, gateway.Admitted, gateway.Abandoned}) {
+		t.Errorf("observed %v", outcomes)
+	}
+	request(9, "/small", "acme")
+	must(t, framer.WriteWindowUpdate(9, 100))
+	close(release)
+	readUntil(func() bool { return ended[1] && ended[9] })
+	if bodies[1] != "first and last" || bodies[9] != "small" || len(resets) != len(closed) {
+		t.Errorf("%v, reset %v", bodies, resets)
 	}
 }

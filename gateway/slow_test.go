@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -124,5 +126,73 @@ func TestRestAfterTheAnswer(t *testing.T) {
 	}
 	if s.upstream.count() != 1 || s.log.String() != "" {
 		t.Errorf("%d requests at the upstream, logged %s", s.upstream.count(), s.log)
+	}
+}
+
+// TestAnswerNotTaken has a client read nothing of an answer without an end: the call ends in time, whatever was on the connection before.
+func TestAnswerNotTaken(t *testing.T) {
+	const head = " HTTP/1.1\r\nHost: a\r\nX-App-Id: acme\r\n"
+	by, files, _ := encrypted(t)
+	for _, test := range []struct {
+		name    string
+		over    func(*setup) // TLS, or nil
+		before  bool         // another request, all of which is read
+		request string
+	}{
+		{"the first request", nil, false, "GET /large" + head + "\r\n"},
+		{"the second request", nil, true, "GET /large" + head + "\r\n"},
+		{"an upgrade", nil, true, "GET /socket" + head + "Connection: Upgrade\r\nUpgrade: flood\r\n\r\n"},
+		{"the first request over TLS", by, false, "GET /large" + head + "\r\n"},
+		{"the second request over TLS", by, true, "GET /large" + head + "\r\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // each takes the time of an answer
+			gone := make(chan struct{})
+			s := start(t, func(c *setup) {
+				if test.over != nil {
+					test.over(c)
+				}
+				c.options.Timeouts = gateway.Timeouts{Answer: 2 * time.Second}
+			}, handled(func(w http.ResponseWriter, r *http.Request) {
+				var out io.Writer = w
+				switch r.URL.Path {
+				case "/large":
+				case "/socket":
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: flood\r\n\r\n")
+					out = conn
+				default:
+					return
+				}
+				_, _ = io.Copy(out, zeros{})
+				close(gone)
+			}))
+			w := s.dial()
+			conn := net.Conn(w.TCPConn)
+			if test.over != nil {
+				over := tls.Client(conn, &tls.Config{RootCAs: files.roots(), ServerName: "localhost", NextProtos: []string{"http/1.1"}})
+				conn = over
+				w.reader.Reset(over)
+			}
+			if test.before {
+				_, err := io.WriteString(conn, "GET /small"+head+"\r\n")
+				must(t, err)
+				if got := w.reply(); got.StatusCode != 200 {
+					t.Fatalf("%d %s", got.StatusCode, got.body)
+				}
+			}
+			_, err := io.WriteString(conn, test.request)
+			must(t, err)
+			select {
+			case <-gone:
+			case <-time.After(15 * time.Second):
+				t.Error("the upstream still writes")
+			}
+		})
 	}
 }

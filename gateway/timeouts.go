@@ -92,7 +92,7 @@ type clientConn struct {
 	place     place
 	headers   atomic.Int64 // bytes read since the last request was over; far below 0 while it is not headers that are read
 	until     atomic.Int64 // when to read on, as Unix nanoseconds; 0: at once
-	deadline  atomic.Int64 // of writes, as Unix nanoseconds
+	deadline  atomic.Int64 // of writes, as Unix nanoseconds; othersDeadline while somebody else's holds
 	ended     atomic.Bool  // nothing is read any more
 	draining  atomic.Bool
 	lingering atomic.Bool
@@ -103,6 +103,9 @@ type clientConn struct {
 	mu    sync.Mutex
 	drain *time.Timer // guarded by mu; nil until there is something to drain
 }
+
+// othersDeadline is what deadline is while one holds that was set from outside, as for the TLS handshake: writes leave that alone.
+const othersDeadline = math.MaxInt64
 
 // notHeaders is what headers is while a body is read, or another protocol than HTTP/1.
 const notHeaders = math.MinInt64 / 2
@@ -179,12 +182,31 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	if before := c.deadline.Load(); before-now.UnixNano() < int64(c.answer-c.answer/4) {
 		until := now.Add(c.answer)
 		if c.deadline.CompareAndSwap(before, until.UnixNano()) {
-			if err := c.SetWriteDeadline(until); err != nil {
+			if err := c.Conn.SetWriteDeadline(until); err != nil {
 				return 0, err
 			}
 		}
 	}
 	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline bounds writes from outside, until it is told the zero time: then they are bounded as before. net/http tells that after
+// every request, and the real deadline stays what it is: it cannot pass unnoticed, since [clientConn.Write] renews it in time.
+func (c *clientConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.deadline.CompareAndSwap(othersDeadline, 0)
+		return nil
+	}
+	c.deadline.Store(othersDeadline)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline bounds reads and, as [clientConn.SetWriteDeadline] does, writes.
+func (c *clientConn) SetDeadline(t time.Time) error {
+	if err := c.SetWriteDeadline(t); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(t)
 }
 
 // endReading ends a read that waits, and every further one: no request will come from here.

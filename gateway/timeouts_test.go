@@ -45,6 +45,62 @@ func TestWriteWaitsForTheClient(t *testing.T) {
 	})
 }
 
+// TestOthersDeadlines bounds writes from outside, as net/http and TLS do: such a bound holds for itself, and never is there none.
+func TestOthersDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := &clientConn{Conn: near, answer: time.Minute, closed: make(chan struct{})}
+		defer c.Close()
+		blocked := func(what string, least, most time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if waited := time.Since(began); waited < least || waited > most {
+				t.Errorf("%s: waited %v", what, waited)
+			}
+		}
+		for _, set := range []func(time.Time) error{c.SetWriteDeadline, c.SetDeadline} {
+			go func() { _, _ = far.Read(make([]byte, 1)) }()
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if err := set(time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			blocked("after one in time, and a reset", 44*time.Second, time.Minute)
+			for _, d := range []time.Duration{5 * time.Second, time.Hour} {
+				if err := set(time.Now().Add(d)); err != nil {
+					t.Fatal(err)
+				}
+				blocked("a bound from outside", d, d)
+				blocked("after it", 0, 0)
+				if err := set(time.Time{}); err != nil {
+					t.Fatal(err)
+				}
+				blocked("after its reset", time.Minute, time.Minute)
+			}
+		}
+		// Reads are bounded as they are told.
+		if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+		if err := c.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		go func() { time.Sleep(time.Hour); _, _ = far.Write([]byte("x")) }()
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestDraining gives a client a while to finish what nobody wants, and then nothing further is read from it.
 func TestDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
