@@ -23,6 +23,10 @@ func TestSparseLog(t *testing.T) {
 		}
 	}
 	failures(5, "unlogged_before=0")
+	text.Reset()
+	if l.failure("another kind", errors.New("cause")); !strings.Contains(text.String(), "another kind") {
+		t.Error("one kind of failure hides another")
+	}
 	now = now.Add(999 * time.Millisecond)
 	failures(1, "")
 	now = now.Add(time.Millisecond)
