@@ -12,7 +12,7 @@ import (
 
 // Connections are how many connections clients may have at a time. A field that is 0 is its default.
 type Connections struct {
-	// Total is how many all clients together may have, trusted proxies included: 20,000.
+	// Total is how many all clients together may have, trusted proxies apart, so that strangers cannot shut these out: 20,000.
 	Total int
 	// PerAddress is how many may come from an address, of IPv6 from a network of 64 bits; trusted proxies may have any number: 2,000.
 	PerAddress int
@@ -58,22 +58,26 @@ type addresses struct {
 type address struct {
 	open int       // guarded by addresses.mu
 	paid time.Time // guarded by addresses.mu: when the long headers that it has brought are paid for
+	owes bool      // guarded by addresses.mu: a timer will look whether it is to be forgotten
 }
 
 // place is a connection's. The zero place is none, and everything may be done to it.
 type place struct {
 	in   *addresses
 	at   netip.Addr
-	here *address // nil: a trusted proxy's, or of no address; it is only counted
+	here *address // nil: of no address; it is only counted
 }
 
-// enter makes a place for a connection from an address. The error says why there is none.
+// enter makes a place for a connection from an address; a trusted proxy's needs none. The error says why there is none.
 func (a *addresses) enter(from net.Addr) (place, error) {
 	p := place{in: a}
 	if tcp, ok := from.(*net.TCPAddr); ok {
 		p.at = tcp.AddrPort().Addr().Unmap()
 	}
-	bounded := p.at.IsValid() && !a.trusts(p.at)
+	bounded := p.at.IsValid()
+	if bounded && a.trusts(p.at) {
+		return place{}, nil
+	}
 	if bounded && p.at.Is6() {
 		network, err := p.at.WithZone("").Prefix(64)
 		if err != nil {
@@ -115,19 +119,27 @@ func (p place) leave() {
 	if p.here.open--; p.here.open > 0 {
 		return
 	}
-	if owes := time.Until(p.here.paid); owes > 0 { // it does not get rid of that by connecting anew
-		time.AfterFunc(owes, p.forget)
-		return
+	p.forgetLocked()
+}
+
+// forgetLocked forgets an address that has no connections, when it owes nothing: it does not get rid of that by connecting anew. One timer an
+// address sees to that, and is set again where more was owed meanwhile, as by a read that was still under way.
+func (p place) forgetLocked() {
+	switch owed := time.Until(p.here.paid); {
+	case p.here.open > 0 || p.here.owes:
+	case owed > 0:
+		p.here.owes = true
+		time.AfterFunc(owed, p.forget)
+	case p.in.of[p.at] == p.here:
+		delete(p.in.of, p.at)
 	}
-	delete(p.in.of, p.at)
 }
 
 func (p place) forget() {
 	p.in.mu.Lock()
 	defer p.in.mu.Unlock()
-	if p.here.open == 0 && time.Until(p.here.paid) <= 0 && p.in.of[p.at] == p.here {
-		delete(p.in.of, p.at)
-	}
+	p.here.owes = false
+	p.forgetLocked()
 }
 
 // charge counts so many bytes of long headers, or takes them back where it is less than 0, and returns until when nothing further is to be read. The

@@ -20,7 +20,7 @@ func newTestAddresses(limits Connections) *addresses {
 func from(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
 
 func TestPlaces(t *testing.T) {
-	a := newTestAddresses(Connections{Total: 7, PerAddress: 2})
+	a := newTestAddresses(Connections{Total: 6, PerAddress: 2})
 	var places []place
 	for _, c := range []struct {
 		from string
@@ -34,10 +34,12 @@ func TestPlaces(t *testing.T) {
 		{"[2001:db8::2%eth0]:1", nil},
 		{"[2001:db8::3]:1", errTooManyOfThese}, // the same network
 		{"[2001:db8:0:1::1]:1", nil},
-		{"10.0.0.1:1", nil},
+		{"10.0.0.1:1", nil}, // a trusted proxy
 		{"10.0.0.1:2", nil},
-		{"10.0.0.1:3", errTooMany},
-		{"192.0.2.2:1", errTooMany},
+		{"10.0.0.1:3", nil},
+		{"192.0.2.2:1", nil},
+		{"192.0.2.3:1", errTooMany},
+		{"10.0.0.1:4", nil},
 	} {
 		p, err := a.enter(from(c.from))
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
@@ -115,6 +117,36 @@ func TestDebtOutlivesConnections(t *testing.T) {
 			if until, err := trusted.charge(1 << 40); err != nil || !until.IsZero() {
 				t.Errorf("a trusted proxy waits until %v, %v", until, err)
 			}
+		}
+	})
+}
+
+// What is charged after the last connection went, by a read that was under way, is remembered until it is paid for, and not for longer.
+func TestDebtAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newTestAddresses(DefaultConnections())
+		for range 2 {
+			p, err := a.enter(from("192.0.2.1:1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.charge(headersPerSecond); err != nil {
+				t.Fatal(err)
+			}
+			p.leave()
+			time.Sleep(500 * time.Millisecond)
+			if _, err := p.charge(headersPerSecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, known := range []int{1, 0} {
+			time.Sleep(1600 * time.Millisecond)
+			synctest.Wait()
+			a.mu.Lock()
+			if len(a.of) != known {
+				t.Errorf("%d addresses are known, want %d", len(a.of), known)
+			}
+			a.mu.Unlock()
 		}
 	})
 }

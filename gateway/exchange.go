@@ -70,11 +70,17 @@ func escapedPath(r *http.Request) string {
 	return path
 }
 
-// malformed returns why a request is none that HTTP knows, or nil. What net/http's server lets through of HTTP/1 is well formed; of HTTP/2 it
-// takes any text as a method, and reads no further than the first of several lengths, of one that is no number nothing.
+// malformed returns why a request is none that HTTP knows, or nil. net/http's server takes any text as the name of a
+// trailer that is announced. What else it lets through of HTTP/1 is well formed; of HTTP/2 it takes any text as a method, and reads no further than
+// the first of several lengths, of one that is no number nothing.
 func malformed(r *http.Request) error {
 	if !httpname.IsToken(r.Method) {
 		return fault.New(fault.Invalid, "The method is not one.")
+	}
+	for name := range r.Trailer {
+		if !isToken(name) {
+			return fault.New(fault.Invalid, "The header Trailer does not name trailers.")
+		}
 	}
 	if r.ProtoMajor < 2 {
 		return nil

@@ -184,6 +184,9 @@ func TestRejected(t *testing.T) {
 		{"OPTIONS *", "OPTIONS * HTTP/1.1|Host: a|X-App-Id: acme||", 400, "BAD_REQUEST"},
 		{"GET *", "GET * HTTP/1.1|Host: a|X-App-Id: acme||", 400, "BAD_REQUEST"},
 		{"another scheme", "GET ftp://a/rest/posts HTTP/1.1|Host: a|X-App-Id: acme||", 400, "BAD_REQUEST"},
+		{"an upgrade to no name", "GET / HTTP/1.1|Host: a|X-App-Id: acme|Connection: Upgrade|Upgrade: \x80x||", 400, "BAD_REQUEST"},
+		{"an upgrade to a name and no name", "GET / HTTP/1.1|Host: a|X-App-Id: acme|Connection: Upgrade|Upgrade: x|Upgrade: a\tb||", 400, "BAD_REQUEST"},
+		{"a trailer without a name", "POST / HTTP/1.1|Host: a|X-App-Id: acme|Transfer-Encoding: chunked|Trailer: X-Sum, a b||0||", 400, "BAD_REQUEST"},
 		{"no path at all", "GET a:b HTTP/1.1|Host: a|X-App-Id: acme||", 400, "BAD_REQUEST"},
 	}
 	for _, test := range tests {

@@ -66,6 +66,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if isUpgrade(request.Header) { // before it is charged: what comes too late costs nothing
+		if !isPrintable(request.Header["Upgrade"]) { // the proxy would refuse it
+			g.fail(x, fault.New(fault.Invalid, "The header Upgrade does not name a protocol."))
+			return
+		}
 		ctx, over, ok := g.upgrades.begin(x.Context)
 		if !ok {
 			g.fail(x, fault.New(fault.Unavailable, "The gateway is stopping."))

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,5 +161,37 @@ func TestProtectedHealthy(t *testing.T) {
 	}
 	if state := limiter.State(); state.Refused > 0 || state.Limiting {
 		t.Errorf("%+v", state)
+	}
+}
+
+// TestProtectedFromTheUnsent has a client send headers that are longer than the upstream takes: protection counts none of that as its failures.
+func TestProtectedFromTheUnsent(t *testing.T) {
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	up.Config.MaxHeaderBytes = 8 << 10
+	up.Config.Protocols = new(http.Protocols)
+	up.Config.Protocols.SetUnencryptedHTTP2(true)
+	up.Start()
+	t.Cleanup(up.Close)
+	where, err := url.Parse(strings.Replace(up.URL, "http:", "h2c:", 1))
+	must(t, err)
+	limiter, limit := protected(t, 100)
+	s := start(t, limit, func(c *setup) { c.options.Upstream = where })
+	if got := s.raw("GET /rest/posts/1 HTTP/1.1"); got.StatusCode != 200 { // now the gateway knows what the upstream takes
+		t.Fatalf("%d %s", got.StatusCode, got.body)
+	}
+	for range 100 {
+		got := s.raw("GET /rest/posts/1 HTTP/1.1", "X-Long: "+strings.Repeat("x", 16<<10))
+		if got.StatusCode != 400 || !strings.Contains(got.body, "longer than the service behind the gateway takes") || got.Header.Get("RateLimit") == "" {
+			t.Fatalf("%d %s", got.StatusCode, got.body)
+		}
+	}
+	if o := s.observation(101); o.Outcome != gateway.Rejected || o.Status != 400 {
+		t.Errorf("observed %+v", o)
+	}
+	if state := limiter.State(); state.Limiting || state.Waiting != 0 {
+		t.Errorf("%+v", state)
+	}
+	if log := s.log.String(); log != "" {
+		t.Errorf("logged as a failure: %s", log)
 	}
 }

@@ -50,6 +50,18 @@ func isUpgrade(h http.Header) bool {
 	return len(h["Upgrade"]) > 0
 }
 
+// isPrintable reports whether values have printable characters of ASCII alone.
+func isPrintable(values []string) bool {
+	for _, value := range values {
+		for i := range len(value) {
+			if value[i] < ' ' || value[i] > '~' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // mayUpgrade reports whether a protocol named in an Upgrade header may be granted. Another version of HTTP, or TLS with HTTP
 // inside, would carry requests that nobody counts.
 func mayUpgrade(protocols []string) bool {

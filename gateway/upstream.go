@@ -206,6 +206,14 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		g.upstreamProblem(x, http.StatusBadRequest, "The request's body ended early or is malformed.")
 	case x.Err() != nil && !x.timedOut():
 		x.observation.Outcome, x.observation.Status = Abandoned, statusClientGone
+	case isUnsent(err):
+		x.observation.Outcome = Rejected
+		x.permit.Release()
+		detail := "The request cannot be sent on."
+		if err.Error() == headersTooLong {
+			detail = "The request's headers are longer than the service behind the gateway takes."
+		}
+		g.upstreamProblem(x, http.StatusBadRequest, detail)
 	case isTimeout(err) || x.timedOut():
 		g.noAnswer(x, err)
 		x.observation.Outcome = TimedOut
@@ -226,6 +234,16 @@ func (g *Gateway) noAnswer(x *exchange, err error) {
 		return
 	}
 	x.permit.Answered(true)
+}
+
+// headersTooLong is what [http.Transport] says of a request whose headers are longer than an upstream of HTTP/2 has announced to take.
+const headersTooLong = "http2: request header list larger than peer's advertised limit"
+
+// isUnsent reports whether an error means that nothing was sent because of what the request is: that says nothing of the upstream, and a client could
+// bring it about at will. net/http and its proxy tell these from others by their texts alone.
+func isUnsent(err error) bool {
+	text := err.Error()
+	return text == headersTooLong || strings.HasPrefix(text, "net/http: invalid ") || strings.HasPrefix(text, "client tried to switch to invalid protocol ")
 }
 
 // isUnreached reports whether an error of the transport means that no connection could be made, or none that could be trusted.
