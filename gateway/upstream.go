@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"maps"
@@ -217,6 +218,9 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 	case isTimeout(err) || x.timedOut():
 		g.noAnswer(x, err)
 		x.observation.Outcome = TimedOut
+		if x.timedOut() { // what ended the exchange says only that something did
+			err = fmt.Errorf("upstream_timeout, %v, was over before its turn ended", g.timeout)
+		}
 		g.log.failure("the upstream did not answer in time", err)
 		g.upstreamProblem(x, http.StatusGatewayTimeout, "The service behind the gateway did not answer in time.")
 	default:
