@@ -42,23 +42,34 @@ type IntrospectionOptions struct {
 // the same time share a question; up to 32 questions are under way at a time, and about a thousand wait for their turn.
 //
 // At most 50 questions in vain begin in any second. Where more tokens that are not active have to be asked about, tokens that are not
-// remembered are [fault.Exhausted]. When the issuer cannot be asked, they are [fault.Unavailable].
+// remembered are [fault.Exhausted]. When the issuer cannot be asked, they are [fault.Unavailable]. Tokens that were active when they were
+// last asked about have all these bounds to themselves, so that no flood of made-up ones keeps them from being asked about again.
 type Introspection struct {
-	url       string
-	id        string // of the client, as the header has it
-	secret    string
-	audience  string
-	header    string // canonical, or empty
-	names     names
-	now       func() time.Time
-	log       *slog.Logger
-	client    *http.Client
-	known     memory[voucher]
+	url      string
+	id       string // of the client, as the header has it
+	secret   string
+	audience string
+	header   string // canonical, or empty
+	names    names
+	now      func() time.Time
+	log      *slog.Logger
+	client   *http.Client
+	known    memory[voucher]
+	unknown  *questioning       // about tokens that are not remembered; it remembers those that are not active
+	familiar *questioning       // about tokens that were active: only whoever held many that are no longer could flood with them
+	flights  singleflight.Group // by the token's hash
+	down     atomic.Bool        // the last question was not answered
+}
+
+// questioning bounds the questions about one sort of tokens.
+type questioning struct {
 	strangers *strangers
-	flights   singleflight.Group // by the token's hash
-	flying    atomic.Int64       // questions that are under way or wait for their turn
-	asking    chan struct{}      // holds one element for each question that is under way
-	down      atomic.Bool        // the last question was not answered
+	flying    atomic.Int64  // questions that are under way or wait for their turn
+	asking    chan struct{} // holds one element for each question that is under way
+}
+
+func newQuestioning() *questioning {
+	return &questioning{strangers: newStrangers(inactiveFor), asking: make(chan struct{}, maxQuestions)}
 }
 
 const (
@@ -81,18 +92,18 @@ func NewIntrospection(o IntrospectionOptions) (*Introspection, error) {
 	}
 	o.Now, o.Logger = orMachine(o.Now), orSilent(o.Logger)
 	return &Introspection{
-		url:       o.URL,
-		id:        url.QueryEscape(o.ClientID),
-		secret:    url.QueryEscape(o.ClientSecret),
-		audience:  o.Audience,
-		header:    header,
-		names:     n,
-		now:       o.Now,
-		log:       o.Logger.With("introspection", o.URL),
-		client:    newIssuerClient(o.Roots, maxQuestions),
-		known:     newMemory[voucher](knownActive),
-		strangers: newStrangers(inactiveFor),
-		asking:    make(chan struct{}, maxQuestions),
+		url:      o.URL,
+		id:       url.QueryEscape(o.ClientID),
+		secret:   url.QueryEscape(o.ClientSecret),
+		audience: o.Audience,
+		header:   header,
+		names:    n,
+		now:      o.Now,
+		log:      o.Logger.With("introspection", o.URL),
+		client:   newIssuerClient(o.Roots, 2*maxQuestions),
+		known:    newMemory[voucher](knownActive),
+		unknown:  newQuestioning(),
+		familiar: newQuestioning(),
 	}, nil
 }
 
@@ -109,7 +120,9 @@ func (i *Introspection) Identify(ctx context.Context, r Request) (Caller, bool, 
 		return Caller{}, false, err
 	}
 	hash := hashSecret(secret)
+	among := i.unknown
 	if v, ok := i.known.get(&hash); ok {
+		among = i.familiar
 		switch now := i.now().UnixMilli(); {
 		case now < v.until:
 			return v.caller(), true, nil
@@ -120,7 +133,7 @@ func (i *Introspection) Identify(ctx context.Context, r Request) (Caller, bool, 
 	if !isToken68(secret) {
 		return Caller{}, false, errInactiveToken
 	}
-	v, err := i.share(ctx, secret, hash)
+	v, err := i.share(ctx, secret, hash, among)
 	if err != nil {
 		return Caller{}, false, err
 	}
@@ -140,19 +153,19 @@ func isToken68(text string) bool {
 
 // share asks about a token, or waits for the answer to somebody else's question about it. A question goes on when those who asked have
 // gone: the next will want to know.
-func (i *Introspection) share(ctx context.Context, secret string, hash registry.Hash) (voucher, error) {
-	if err := i.mayAsk(&hash); err != nil {
+func (i *Introspection) share(ctx context.Context, secret string, hash registry.Hash, among *questioning) (voucher, error) {
+	if err := i.mayAsk(&hash, among); err != nil {
 		return voucher{}, err
 	}
-	if i.flying.Load() >= maxFlying {
+	if among.flying.Load() >= maxFlying {
 		return voucher{}, errManyQuestions
 	}
 	answer := i.flights.DoChan(string(hash[:]), func() (any, error) {
-		i.flying.Add(1)
-		defer i.flying.Add(-1)
+		among.flying.Add(1)
+		defer among.flying.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), issuerTime)
 		defer cancel()
-		v, err := i.askOnce(ctx, secret, &hash)
+		v, err := i.askOnce(ctx, secret, &hash, among)
 		return v, err
 	})
 	select {
@@ -167,12 +180,12 @@ func (i *Introspection) share(ctx context.Context, secret string, hash registry.
 }
 
 // mayAsk returns why the issuer is not to be asked about the token now.
-func (i *Introspection) mayAsk(hash *registry.Hash) error {
+func (i *Introspection) mayAsk(hash *registry.Hash, among *questioning) error {
 	now := i.now()
 	switch {
-	case i.strangers.has(hash, now):
+	case i.unknown.strangers.has(hash, now):
 		return errInactiveToken
-	case i.strangers.mayAsk(now):
+	case among.strangers.mayAsk(now):
 		return nil
 	case i.down.Load():
 		return errIssuerDown // what was asked in vain was not answered at all
@@ -182,10 +195,10 @@ func (i *Introspection) mayAsk(hash *registry.Hash) error {
 }
 
 // askOnce asks when it is the token's turn.
-func (i *Introspection) askOnce(ctx context.Context, secret string, hash *registry.Hash) (voucher, error) {
+func (i *Introspection) askOnce(ctx context.Context, secret string, hash *registry.Hash, among *questioning) (voucher, error) {
 	select {
-	case i.asking <- struct{}{}:
-		defer func() { <-i.asking }()
+	case among.asking <- struct{}{}:
+		defer func() { <-among.asking }()
 	case <-ctx.Done():
 		return voucher{}, fault.Wrap(fault.Unavailable, ctx.Err(), issuerDown)
 	}
@@ -197,20 +210,21 @@ func (i *Introspection) askOnce(ctx context.Context, secret string, hash *regist
 	if v, ok := i.known.get(hash); ok && began.UnixMilli() < v.until {
 		return v, nil
 	}
-	if err := i.mayAsk(hash); err != nil {
+	if err := i.mayAsk(hash, among); err != nil {
 		return voucher{}, err
 	}
-	if !i.strangers.begin(began) {
+	if !among.strangers.begin(began) {
 		return voucher{}, errTooManyUnknown
 	}
 	v, err := i.ask(ctx, secret, began)
-	i.strangers.end(began, err != nil)
+	among.strangers.end(began, err != nil)
 	i.noteAnswer(err)
 	switch {
 	case err == nil:
 		i.known.put(hash, v, always)
 	case fault.KindOf(err) == fault.Unauthorized:
-		i.strangers.put(hash, i.now())
+		i.unknown.strangers.put(hash, i.now())
+		i.known.delete(hash) // a stranger from now on
 	}
 	return v, err
 }

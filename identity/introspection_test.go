@@ -290,6 +290,87 @@ func TestIntrospectionFlood(t *testing.T) {
 	}
 }
 
+// TestIntrospectionFloodGoesOn sends made-up tokens for longer than an answer holds. A token in use is asked about anew all the same, and
+// one that is revoked is a stranger from then on.
+func TestIntrospectionFloodGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const good = `{"active":true,"client_id":"acme"}`
+		i, q := newIntrospection(t, time.Now, map[string]string{"good": good, "revoked": good})
+		identify := func(token string) error {
+			_, _, err := identifyBearer(t.Context(), i, token)
+			return err
+		}
+		for _, token := range []string{"good", "revoked"} {
+			if err := identify(token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q.mu.Lock()
+		delete(q.answers, "revoked")
+		q.mu.Unlock()
+		const step = 100 * time.Millisecond
+		for n := range 3 * activeFor / step {
+			before := q.count()
+			for m := range 2 * vainPerSecond {
+				if kind := fault.KindOf(identify(fmt.Sprint(int64(n), "-", m))); kind != fault.Unauthorized && kind != fault.Exhausted {
+					t.Errorf("a made-up token: kind %q", kind)
+				}
+			}
+			if kind := fault.KindOf(identify("cold")); kind != fault.Exhausted {
+				t.Fatalf("after %v the flood is none: %q", n*step, kind)
+			}
+			if asked := q.count() - before; asked > vainPerSecond || n%10 != 0 && asked > 0 {
+				t.Errorf("at %v the issuer was asked about %d unknown tokens", n*step, asked)
+			}
+			before = q.count()
+			if err := identify("good"); err != nil {
+				t.Fatalf("after %v of a flood a good token is refused: %v", n*step, err)
+			}
+			want := 0
+			if n*step%activeFor == 0 && n > 0 {
+				want = 1
+			}
+			if asked := q.count() - before; asked != want {
+				t.Errorf("at %v the issuer was asked %d times about a good token, want %d", n*step, asked, want)
+			}
+			if err := identify("revoked"); n*step < activeFor && err != nil || n*step >= activeFor && n*step < activeFor+inactiveFor && fault.KindOf(err) != fault.Unauthorized ||
+				n*step >= activeFor+inactiveFor && fault.KindOf(err) != fault.Exhausted {
+				t.Fatalf("at %v a token that was revoked: %v", n*step, err)
+			}
+			time.Sleep(step) // of the bubble's clock
+		}
+	})
+}
+
+// TestIntrospectionKeepsTheirTurn has questions about unknown tokens take all that may be under way or wait: a token that was active is
+// asked about beside them.
+func TestIntrospectionKeepsTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, q := newIntrospection(t, time.Now, map[string]string{"good": `{"active":true,"client_id":"acme"}`})
+		if _, _, err := identifyBearer(t.Context(), i, "good"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(activeFor) // of the bubble's clock
+		hang := make(chan struct{})
+		q.mu.Lock()
+		q.slow = hang
+		q.mu.Unlock()
+		var wg sync.WaitGroup
+		for n := range maxFlying {
+			wg.Go(func() { _, _, _ = identifyBearer(t.Context(), i, fmt.Sprint(n)) })
+		}
+		synctest.Wait()
+		q.mu.Lock()
+		q.slow = nil
+		q.mu.Unlock()
+		if _, found, err := identifyBearer(t.Context(), i, "good"); !found || err != nil {
+			t.Errorf("a token that was active: %v", err)
+		}
+		close(hang)
+		wg.Wait()
+	})
+}
+
 // TestIntrospectionDown breaks the issuer for a minute: callers that are remembered go on, others are told so.
 func TestIntrospectionDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

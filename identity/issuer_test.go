@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/internal/testkit"
@@ -70,9 +69,7 @@ func TestRealIssuer(t *testing.T) {
 	issuer.Rotate(t, true)
 	after := issuer.Token(t, "jwt/ES256", "m-1")
 	// It asked once at the start, for want of any key, and may ask again ten seconds later.
-	jwt.keys.mu.Lock()
-	jwt.keys.caused = time.Time{}
-	jwt.keys.mu.Unlock()
+	forgetRefresh(jwt)
 	want("a token of the new keys", after, m1)
 	want("a token of the old keys", before, m1)
 
@@ -89,6 +86,7 @@ func TestRealIssuer(t *testing.T) {
 
 	issuer.Rotate(t, false)
 	<-jwt.keys.refresh()
+	forgetRefresh(jwt)
 	if _, err := identify(before); fault.KindOf(err) != fault.Unauthorized {
 		t.Errorf("a token of keys that were withdrawn: %v", err)
 	}

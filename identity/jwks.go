@@ -25,7 +25,6 @@ import (
 // that it brings are swapped in as a whole. While the issuer cannot be reached, the last keys hold.
 type keySet struct {
 	fetch func(context.Context) ([]byte, error)
-	now   func() time.Time
 	log   *slog.Logger
 
 	held    atomic.Pointer[keys] // never nil
@@ -34,6 +33,8 @@ type keySet struct {
 
 	mu         sync.Mutex
 	refreshing chan struct{} // guarded by mu; closed when the refresh under way ends; nil: none is
+	next       chan struct{} // guarded by mu; closed when the refresh ends that begins next; nil: nobody waits for it
+	wound      bool          // guarded by mu: a timer is running that begins it
 	caused     time.Time     // guarded by mu: when a request last caused one
 }
 
@@ -47,7 +48,8 @@ const (
 	refreshGap   = 10 * time.Second
 	refreshEvery = 5 * time.Minute
 	retryFirst   = time.Second
-	// maxWaiting is how many requests wait for a refresh at most. Each costs its goroutine for as long as the issuer may take to answer.
+	// maxWaiting is how many requests wait for a refresh at most. Each costs its goroutine for at most refreshGap, and as long as the issuer may
+	// take to answer.
 	maxWaiting = 10_000
 )
 
@@ -81,8 +83,8 @@ func (k *keys) candidates(id, alg string) (fitting []*key, known bool) {
 	return fitting, known
 }
 
-func newKeySet(fetch func(context.Context) ([]byte, error), now func() time.Time, log *slog.Logger) *keySet {
-	k := &keySet{fetch: fetch, now: now, log: log}
+func newKeySet(fetch func(context.Context) ([]byte, error), log *slog.Logger) *keySet {
+	k := &keySet{fetch: fetch, log: log}
 	k.held.Store(&keys{})
 	return k
 }
@@ -121,8 +123,11 @@ func (k *keySet) refresh() <-chan struct{} {
 
 func (k *keySet) refreshLocked() <-chan struct{} {
 	if k.refreshing == nil {
-		done := make(chan struct{})
-		k.refreshing = done
+		done := k.next
+		if done == nil {
+			done = make(chan struct{})
+		}
+		k.refreshing, k.next = done, nil
 		go func() {
 			k.read()
 			k.mu.Lock()
@@ -134,38 +139,76 @@ func (k *keySet) refreshLocked() <-chan struct{} {
 	return k.refreshing
 }
 
-// awaitNew waits for a refresh: the one under way, or one that it causes where a request may cause one now. It returns false where there is
-// none to wait for, where too many wait already, or when ctx ends.
-func (k *keySet) awaitNew(ctx context.Context) bool {
+// awaitNew waits for a refresh: the one under way, or else the next, which it causes as soon as a request may cause one. since says that the
+// refresh began after the call; ok is false where it waits for none, since too many wait already or the last one failed a short while
+// ago, or when ctx ends.
+func (k *keySet) awaitNew(ctx context.Context) (since, ok bool) {
 	if k.waiting.Add(1) > maxWaiting {
 		k.waiting.Add(-1)
-		return false
+		return false, false
 	}
 	defer k.waiting.Add(-1)
-	done := k.causeRefresh()
+	done, since := k.causeRefresh()
 	if done == nil {
-		return false
+		return false, false
 	}
 	select {
 	case <-done:
-		return true
+		return since, true
 	case <-ctx.Done():
-		return false
+		return false, false
 	}
 }
 
-func (k *keySet) causeRefresh() <-chan struct{} {
+// causeRefresh returns what is closed when the refresh under way ends or, where none is, the next; since says that it is the next. It
+// returns nil where the last one failed and it is too soon for another.
+func (k *keySet) causeRefresh() (done <-chan struct{}, since bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.refreshing != nil {
-		return k.refreshing
+		return k.refreshing, false
 	}
-	now := k.now()
-	if passed := now.Sub(k.caused); !k.caused.IsZero() && passed >= 0 && passed < refreshGap {
-		return nil
+	wait := k.tooSoonLocked()
+	if wait > 0 && k.failing.Load() {
+		return nil, false
 	}
-	k.caused = now
-	return k.refreshLocked()
+	if k.next == nil {
+		k.next = make(chan struct{})
+	}
+	done = k.next
+	k.beginNextLocked(wait)
+	return done, true
+}
+
+// tooSoonLocked returns how long requests may cause no refresh yet. It goes by the machine's monotonic clock, as the timer does: setting the
+// clock stretches no wait.
+func (k *keySet) tooSoonLocked() time.Duration {
+	if k.caused.IsZero() {
+		return 0
+	}
+	return max(0, refreshGap-time.Since(k.caused))
+}
+
+// beginNextLocked begins the refresh that is waited for, at once or in a while.
+func (k *keySet) beginNextLocked(wait time.Duration) {
+	switch {
+	case wait == 0:
+		k.caused = time.Now()
+		k.refreshLocked()
+	case !k.wound:
+		k.wound = true
+		time.AfterFunc(wait, k.ring)
+	}
+}
+
+// ring is what the timer does. Meanwhile another refresh may have begun, and others wait for the one after it.
+func (k *keySet) ring() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wound = false
+	if k.next != nil {
+		k.beginNextLocked(k.tooSoonLocked())
+	}
 }
 
 // read replaces the keys by the issuer's.

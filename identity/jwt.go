@@ -45,7 +45,8 @@ type JWTOptions struct {
 // a flood of tokens that do not hold leaves the other half to warm requests.
 //
 // [JWT.Run] reads the keys. A token with a key id that is not among them causes them to be read anew, at most once in ten
-// seconds, and waits for that; nobody else waits. When the issuer is down, the last keys hold; where there are none, and for tokens whose key is not among
+// seconds, and waits for one that began since it came, ten seconds and two of the issuer's answers at the most; nobody else waits. Up to 10,000 requests wait; those beyond are
+// [fault.Unavailable], as nobody knows yet whether their keys are new. When the issuer is down, the last keys hold; where there are none, and for tokens whose key is not among
 // them, the error is [fault.Unavailable].
 type JWT struct {
 	issuer    string
@@ -111,7 +112,7 @@ func NewJWT(o JWTOptions) (*JWT, error) {
 		now:    o.Now,
 		validator: jwt.NewValidator(jwt.WithIssuer(o.Issuer), jwt.WithAudience(o.Audience), jwt.WithExpirationRequired(),
 			jwt.WithLeeway(leeway), jwt.WithTimeFunc(o.Now)),
-		keys:      newKeySet(fetch, o.Now, o.Logger.With("jwks", o.JWKS)),
+		keys:      newKeySet(fetch, o.Logger.With("jwks", o.JWKS)),
 		known:     newMemory[verified](knownJWTs),
 		forged:    newStrangers(forgedFor),
 		verifying: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
@@ -271,10 +272,12 @@ func (j *JWT) verify(ctx context.Context, t *parsed, hash *registry.Hash) (verif
 	return one, nil
 }
 
-// signer returns the issuer's key that signed the token.
+// signer returns the issuer's key that signed the token. That no key did is believed only when the keys were read after the token came: until
+// then it may be signed by one that is newer than those.
 func (j *JWT) signer(ctx context.Context, t *parsed, method jwt.SigningMethod, id string) (*key, error) {
 	var tried *keys
-	for range 3 { // as it is, after a refresh that was under way, and after one that the token caused
+	read := false // since the token came
+	for first := true; ; first = false {
 		if held := j.keys.held.Load(); held != tried {
 			tried = held
 			candidates, known := held.candidates(id, method.Alg())
@@ -287,18 +290,25 @@ func (j *JWT) signer(ctx context.Context, t *parsed, method jwt.SigningMethod, i
 			if known {
 				return nil, errForgedToken
 			}
-		} else if tried != nil && j.keys.failing.Load() {
+		} else if j.keys.failing.Load() {
 			break // it was read anew in vain
 		}
-		if !j.keys.awaitNew(ctx) {
+		if read {
 			break
 		}
+		since, ok := j.keys.awaitNew(ctx)
+		if !ok {
+			break
+		}
+		read = since || !first // what is still under way after another began later than the token came
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), issuerDown)
 	case j.keys.failing.Load(), len(tried.all) == 0:
 		return nil, errIssuerDown
+	case !read:
+		return nil, errKeysToCome
 	default:
 		return nil, errUnknownKey
 	}
@@ -329,4 +339,5 @@ var (
 	errForgedToken = fault.New(fault.Unauthorized, "The token's signature is wrong.")
 	errUnknownKey  = fault.New(fault.Unauthorized, "The token is signed by a key that its issuer does not have.")
 	errIssuerDown  = fault.New(fault.Unavailable, issuerDown)
+	errKeysToCome  = fault.New(fault.Unavailable, "The token is signed by a key that may be a new one of its issuer's, whose keys are about to be read again. Try again in a moment.")
 )

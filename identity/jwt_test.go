@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +144,13 @@ func newJWT(t testing.TB, now func() time.Time, keys ...signerKey) (*JWT, *jwksS
 	server := &jwksServer{keys: keys}
 	j.keys.fetch = server.read
 	return j, server
+}
+
+// forgetRefresh lets a request cause a refresh at once, as if the last were long ago.
+func forgetRefresh(j *JWT) {
+	j.keys.mu.Lock()
+	defer j.keys.mu.Unlock()
+	j.keys.caused = time.Time{}
 }
 
 // goodClaims are the claims of a token that holds at now, with some changed; a value of nil takes a claim out.
@@ -306,18 +314,20 @@ func TestJWT(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for range 2 { // cold, then warm
+				forgetRefresh(j)
+				before := server.count()
 				got, found, err := identifyBearer(t.Context(), j, test.token)
 				if got != test.want || found != (test.want != Caller{}) || (err != nil) != (test.kind != 0) || err != nil && fault.KindOf(err) != test.kind {
 					t.Errorf("got %+v, %t, %v; want %+v or an error of kind %q", got, found, err, test.want, test.kind)
+				}
+				if err == nil && server.count() > before {
+					t.Error("it had the keys read")
 				}
 				if err != nil && strings.Contains(fault.Message(err), "m-1") {
 					t.Errorf("the message shows what is in the token: %v", err)
 				}
 			}
 		})
-	}
-	if got := server.count(); got > 2 {
-		t.Errorf("all these had the keys read %d times", got)
 	}
 	h := http.Header{"Authorization": {"Bearer " + good}}
 	if j.Strip(h); len(h) != 1 {
@@ -410,6 +420,7 @@ func TestRotation(t *testing.T) {
 	}
 	server.set(nil, next)
 	<-j.keys.refresh()
+	forgetRefresh(j)
 	if _, _, err := identifyBearer(t.Context(), j, token); fault.KindOf(err) != fault.Unauthorized {
 		t.Errorf("a token of a key that was withdrawn: %v", err)
 	}
@@ -433,10 +444,14 @@ func TestRefreshIsRare(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		for second := range 31 {
+		began := time.Now()
+		for round := range 4 { // all but the very first token are told when the keys were read since they came
 			flood()
-			if got, want := server.count(), 2+second/10; got != want {
-				t.Errorf("after %d s the keys were read %d times, want %d", second, got, want)
+			if took, want := time.Since(began), time.Duration(round+1)*refreshGap; took != want {
+				t.Errorf("flood %d was answered after %v, want %v", round, took, want)
+			}
+			if got, want := server.count(), 3+round; got != want {
+				t.Errorf("after flood %d the keys were read %d times, want %d", round, got, want)
 			}
 			time.Sleep(time.Second) // of the bubble's clock
 		}
@@ -456,7 +471,7 @@ func TestRefreshIsRare(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		began := time.Now()
+		began = time.Now()
 		if _, found, err := identifyBearer(t.Context(), j, ec.sign(header("ES256", "ec"), goodClaims(time.Now(), nil))); !found || err != nil || time.Since(began) > 0 {
 			t.Errorf("a token of a known key waited %v: %v", time.Since(began), err)
 		}
@@ -466,6 +481,85 @@ func TestRefreshIsRare(t *testing.T) {
 			t.Errorf("a request that was given up: %v", err)
 		}
 		wg.Wait()
+	})
+}
+
+// TestRotationAfterAStranger has the keys change just after somebody's token of an unknown key had them read: tokens of the new key wait
+// until they may be read again, and none is refused. The issuer hears of it once in ten seconds all the same.
+func TestRotationAfterAStranger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, next, stranger := newECKey("old"), newECKey("new"), newECKey("stranger")
+		j, server := newJWT(t, time.Now, old)
+		<-j.keys.refresh()
+		began := time.Now()
+		if _, _, err := identifyBearer(t.Context(), j, stranger.sign(header("ES256", "stranger"), goodClaims(began, nil))); fault.KindOf(err) != fault.Unauthorized {
+			t.Errorf("a stranger's token: %v", err)
+		}
+		server.set(nil, old, next)
+		var wg sync.WaitGroup
+		for n := range 200 {
+			wg.Go(func() {
+				token := next.sign(header("ES256", "new"), goodClaims(time.Now(), map[string]any{"sub": fmt.Sprint("m-", n)}))
+				if _, found, err := identifyBearer(t.Context(), j, token); !found || err != nil || time.Since(began) > refreshGap {
+					t.Errorf("after %v a valid call was refused: %v", time.Since(began), err)
+				}
+			})
+			time.Sleep(50 * time.Millisecond) // of the bubble's clock
+		}
+		wg.Wait()
+		if got := server.count(); got != 3 {
+			t.Errorf("the keys were read %d times, want at the start and twice", got)
+		}
+
+		// Where the keys are read for another reason, those who wait go on.
+		server.set(nil, next, stranger)
+		began = time.Now()
+		wg.Go(func() {
+			if _, found, err := identifyBearer(t.Context(), j, stranger.sign(header("ES256", "stranger"), goodClaims(began, nil))); !found || err != nil {
+				t.Errorf("the stranger's key is the issuer's now: %v", err)
+			}
+		})
+		synctest.Wait()
+		<-j.keys.refresh()
+		wg.Wait()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it waited for %v", took)
+		}
+		time.Sleep(2 * refreshGap)
+		if got := server.count(); got != 4 {
+			t.Errorf("the keys were read %d times though nobody waits, want 4", got)
+		}
+	})
+}
+
+// TestManyUnknownKeys has more tokens of unknown keys than may wait: nobody can say yet that those beyond do not hold.
+func TestManyUnknownKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ec, next := newECKey("ec"), newECKey("next")
+		j, server := newJWT(t, time.Now, ec)
+		<-j.keys.refresh()
+		token := next.sign(header("ES256", "next"), goodClaims(time.Now(), nil))
+		if _, _, err := identifyBearer(t.Context(), j, token); fault.KindOf(err) != fault.Unauthorized {
+			t.Fatal(err)
+		}
+		server.set(nil, ec, next)
+		var wg sync.WaitGroup
+		var refused atomic.Int64
+		const few, more = 50, 100
+		j.keys.waiting.Add(maxWaiting - few) // as if so many others did
+		for range few + more {
+			wg.Go(func() {
+				if _, _, err := identifyBearer(t.Context(), j, token); fault.KindOf(err) == fault.Unavailable {
+					refused.Add(1)
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if refused.Load() != more {
+			t.Errorf("%d were told to try again, want %d", refused.Load(), more)
+		}
 	})
 }
 
@@ -641,6 +735,7 @@ func FuzzJWT(f *testing.F) {
 		if signed {
 			token = ec.sign(head, payload)
 		}
+		forgetRefresh(j)
 		caller, found, err := identifyBearer(t.Context(), j, token)
 		if err != nil && fault.KindOf(err) != fault.Unauthorized {
 			t.Errorf("error of kind %q: %v", fault.KindOf(err), err)
