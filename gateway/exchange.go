@@ -78,7 +78,7 @@ func malformed(r *http.Request) error {
 		return fault.New(fault.Invalid, "The method is not one.")
 	}
 	for name := range r.Trailer {
-		if !isToken(name) {
+		if !httpname.IsToken(name) {
 			return fault.New(fault.Invalid, "The header Trailer does not name trailers.")
 		}
 	}
