@@ -208,7 +208,9 @@ func (b *bench) measure(ctx context.Context, t trial, protection string, own tim
 	if err != nil {
 		return err
 	}
-	n, err := serve.Start(ctx, b.file, dir, address, "endpoints: [{id: work, match: /work}]\ncatch_all: {}\napplications: [{id: acme}]\n", "protection: "+protection)
+	catalog := "endpoints: [{id: work, match: /work}]\ncatch_all: {}\napplications: [{id: acme}]\n"
+	more := "connections: {total: 100000, per_address: 100000}\nprotection: " + protection // all callers have one address here
+	n, err := serve.Start(ctx, b.file, dir, address, catalog, more)
 	if err != nil {
 		return err
 	}
