@@ -109,6 +109,14 @@ func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
 		if c.Member != "" {
 			k.key = k.app.hasher.key(c.Member)
 		}
+		if d, ok := k.atWall(); ok {
+			if now := b.now(); now.Before(e.day.End) {
+				k.app.wallRefused.Add(1)
+				k.app.called(now)
+				return d, nil
+			}
+			continue
+		}
 		d, v := k.take()
 		now := b.now()
 		if v == short {

@@ -384,6 +384,48 @@ func TestARememberedRefusalAsksNobody(t *testing.T) {
 	})
 }
 
+// An application that is used up is refused without its account's lock: what it is told, and what is counted, stay the same.
+func TestAUsedUpApplication(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		take(t, b, post("m-1", 3, 5))
+		take(t, b, post("m-2", 3, 5))
+		take(t, b, post("", 3, 5))
+		for range 10 {
+			d := take(t, b, post("m-1", 3, 5))
+			if d.Refused != quota.Application || d.Application.Used != 3 || d.MemberUnknown || d.Member.Used != 1 {
+				t.Fatalf("used up: %+v", d)
+			}
+		}
+		if d := take(t, b, post("m-3", 3, 5)); d.Refused != quota.Application || !d.MemberUnknown {
+			t.Fatalf("a member never seen: %+v", d)
+		}
+		if n := takeAll(t, b, post("m-1", 5, 5)); n != 2 {
+			t.Fatalf("%d calls were admitted when the limit rose by 2", n)
+		}
+		for _, limit := range []quota.Limit{2, 5} {
+			if d := take(t, b, post("m-1", limit, 5)); d.Refused != quota.Application || d.Application.Remaining() != 0 {
+				t.Fatalf("limit %d, 5 used: %+v", limit, d)
+			}
+		}
+		const refused = 10 + 1 + 1 + 2
+		counted := func(when string) {
+			t.Helper()
+			usage, err := b.Usage(t.Context(), "acme")
+			if err != nil || len(usage) != 1 || usage[0].Used != 5 || usage[0].Refused != refused || usage[0].RefusedForMember != 0 {
+				t.Fatalf("%s: usage is %+v, %v; want 5 used, %d refused", when, usage, err, refused)
+			}
+		}
+		counted("at once")
+		time.Sleep(2 * time.Second) // of the faked clock: the sweeper notes what was refused
+		counted("after a sweep")
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if r := l.counter(b.Day().Date, application); r.Refused != refused {
+			t.Errorf("the ledger counts %d refusals, want %d", r.Refused, refused)
+		}
+	})
+}
+
 func TestUsageIsExactWhileLeasesAreHeld(t *testing.T) {
 	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
 		for i := range 300 {

@@ -50,6 +50,29 @@ func (c *call) judge(member *account, arrives bool) (quota.Decision, verdict) {
 	}
 }
 
+// atWall refuses the call where its application is known to have nothing left, and counts nothing; ok is false where it may have.
+func (c *call) atWall() (d quota.Decision, ok bool) {
+	wall := c.app.wall.Load()
+	if wall == 0 || c.Limits.Application.Left(wall) > 0 {
+		return quota.Decision{}, false
+	}
+	used := quota.Used{Application: wall}
+	memberKnown := true
+	if c.Member != "" {
+		s := c.epoch.shard(c.key)
+		s.mu.Lock()
+		member := s.table.find(c.key)
+		memberKnown = member != nil && member.known
+		if memberKnown {
+			used.Member = member.used()
+		}
+		s.mu.Unlock()
+	}
+	d = quota.Decide(c.charge(), used)
+	d.Day, d.MemberUnknown = c.epoch.day, !memberKnown
+	return d, true
+}
+
 // take decides the call from memory. Its verdict is short when that cannot be done.
 func (c *call) take() (quota.Decision, verdict) {
 	if c.Member == "" {
@@ -84,7 +107,12 @@ func (c *call) book(d quota.Decision, member *account) {
 	if member != nil {
 		member.book(d, d.Refused == quota.Member, c.Limits.Member)
 	}
-	if d.Refused == quota.Member {
+	switch d.Refused {
+	case quota.Application:
+		if c.app.account.known && d.Application.Remaining() == 0 {
+			c.app.wall.Store(d.Application.Used)
+		}
+	case quota.Member:
 		c.app.refusedForMember++
 	}
 }
@@ -129,6 +157,7 @@ func (c *call) undo(d quota.Decision) {
 	member, unlock := c.lock()
 	defer unlock()
 	c.app.account.undo(d, d.Refused != quota.None)
+	c.app.wall.Store(0) // what is used has just fallen
 	if member != nil {
 		member.undo(d, d.Refused == quota.Member)
 	}

@@ -52,6 +52,11 @@ type applicationAccount struct {
 	notedCall        int64  // the lastCall that the ledger knows, or is being told
 
 	lastCall atomic.Int64 // Unix seconds
+
+	// What a call is refused by without mu, so that the callers of an application that is used up, who come most and try again, do not queue
+	// for it. What is used never falls in a day, so a count that reached the limit once does as long as the limit is no higher.
+	wall        atomic.Int64  // calls used when a call was last refused with nothing left; 0 before
+	wallRefused atomic.Uint32 // calls refused by it since the last note
 }
 
 // called notes that a call was decided at now.
@@ -62,6 +67,11 @@ func (a *applicationAccount) called(now time.Time) {
 			return
 		}
 	}
+}
+
+// refusals returns the calls refused since the last note. The caller holds mu.
+func (a *applicationAccount) refusals() int64 {
+	return int64(a.account.refused) + int64(a.wallRefused.Load())
 }
 
 // shard is a part of the members' accounts.
