@@ -97,8 +97,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // forward sends an admitted request upstream, and the answer to the client.
 func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request) {
-	ctx, cancel := context.WithCancel(x)
-	defer cancel()
+	var ctx context.Context = x
+	var cancel context.CancelFunc
+	if c := clientConnOf(r); c != nil && r.ContentLength == 0 {
+		cancel = c.cancel
+	} else {
+		ctx, cancel = context.WithCancel(x)
+		defer cancel()
+	}
 	if r.ContentLength == 0 {
 		g.deadlines.begin(&x.deadline, cancel)
 		defer g.deadlines.end(&x.deadline)

@@ -97,6 +97,10 @@ type clientConn struct {
 	draining  atomic.Bool
 	lingering atomic.Bool
 
+	// cancel ends the request under way, and every later one of HTTP/1: whoever calls it sees that the connection ends with the answer. It spares
+	// each request a context of its own that can be ended.
+	cancel context.CancelFunc
+
 	closing sync.Once
 	closed  chan struct{} // closed with the connection
 
@@ -326,7 +330,11 @@ func (g *Gateway) newServer(o *Options) *http.Server {
 			PingTimeout:                   pingTimeout,
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, unwrap(c))
+			client := unwrap(c)
+			if client != nil {
+				ctx, client.cancel = context.WithCancel(ctx)
+			}
+			return context.WithValue(ctx, connKey{}, client)
 		},
 		ConnState: func(c net.Conn, s http.ConnState) {
 			if s == http.StateActive {

@@ -162,6 +162,9 @@ func (g *Gateway) answered(x *exchange) {
 func (g *Gateway) modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	g.answered(x)
+	if x.timedOut() { // in the moment in which the answer came: it cannot be read to its end any more
+		return context.DeadlineExceeded
+	}
 	x.permit.Answered(isOverload(res.StatusCode))
 	x.observation.Status = res.StatusCode
 	if res.StatusCode == http.StatusSwitchingProtocols {
@@ -220,6 +223,9 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		x.observation.Outcome = TimedOut
 		if x.timedOut() { // what ended the exchange says only that something did
 			err = fmt.Errorf("upstream_timeout, %v, was over before its turn ended", g.timeout)
+			if r.ProtoMajor == 1 {
+				x.writer.Header()["Connection"] = []string{"close"} // see clientConn.cancel
+			}
 		}
 		g.log.failure("the upstream did not answer in time", err)
 		g.upstreamProblem(x, http.StatusGatewayTimeout, "The service behind the gateway did not answer in time.")

@@ -64,6 +64,9 @@ func TestUpstreamTimesOut(t *testing.T) {
 	if o := s.observation(1); o.Outcome != gateway.TimedOut || o.Status != 504 {
 		t.Errorf("observed %+v", o)
 	}
+	if next := s.do("GET", "/perdiem/usage", ""); !got.Close || next.StatusCode != 200 {
+		t.Errorf("the connection of a call that timed out stays open (%t), or is used again: %d %s", !got.Close, next.StatusCode, next.body)
+	}
 	// A body that fits into the connection's buffers is sent; one that does not is not taken. Either way time is up.
 	for _, size := range []int{10, 64 << 20} {
 		r, err := http.NewRequest("POST", "http://"+s.address+"/other", strings.NewReader(strings.Repeat("x", size)))
@@ -82,7 +85,7 @@ func TestUpstreamTimesOut(t *testing.T) {
 		}
 		// The client may have been cut off while it was sending; the gateway knows in any case.
 	}
-	for n := 2; n <= 3; n++ {
+	for n := 3; n <= 4; n++ {
 		if o := s.observation(n); o.Outcome != gateway.TimedOut || o.Status != 504 {
 			t.Errorf("observed %+v", o)
 		}
