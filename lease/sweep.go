@@ -18,7 +18,7 @@ const (
 	// which with the time to the next sweep, and for the return itself, stays within two seconds.
 	sweepEvery = 500 * time.Millisecond
 	// stripes are the parts of a sweep, which are done evenly spaced, so that returns come as a trickle.
-	stripes = 16
+	stripes = 8
 	// returnBatch is how many counters one return names: few, because a borrow may wait behind it in the ledger.
 	returnBatch = 128
 	// keptIdle is how many accounts a shard keeps although they are idle and hold nothing, for what they know: a member
@@ -153,7 +153,7 @@ func due(elapsed time.Duration) share {
 	return max(nothing, min(all, share(slots*elapsed/(returnOver-time.Second))))
 }
 
-// sweepStripe looks at a sixteenth of the accounts of a day.
+// sweepStripe looks at an eighth of the accounts of a day.
 func (s *sweeper) sweepStripe(e *epoch, borrow, giveBack share) {
 	s.notes.Lock()
 	defer s.notes.Unlock()

@@ -56,21 +56,28 @@ func (b *batch) sort() error {
 }
 
 // apply reads each counter, lets change alter its record, and writes those that it says have changed. found tells
-// change whether the counter exists. The day's filter may be nil.
-func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(index int, r *lease.Record, found bool) (changed bool)) (err error) {
+// change whether the counter exists; soon is its guess that the counter will be named again before long. The day's filter may be nil.
+func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(index int, r *lease.Record, found bool) (changed, soon bool)) (err error) {
 	var it *pebble.Iterator // made when it is needed
 	defer func() {
-		if it == nil {
-			return
+		if it != nil {
+			if e := it.Close(); err == nil {
+				err = e
+			}
 		}
-		if e := it.Close(); err == nil {
-			err = e
+		if err != nil && f != nil {
+			f.recent.forget() // what it was told is not written
 		}
 	}()
-	var r lease.Record
-	for _, item := range b.items {
-		member, found := item.member(), false
-		if f == nil || member == nil || !f.complete || f.has(member) {
+	for i := range b.items {
+		item := &b.items[i]
+		var r lease.Record
+		known := false
+		if f != nil {
+			r, known = f.recent.recall(item)
+		}
+		member, found := item.member(), known
+		if !known && (f == nil || member == nil || !f.complete || f.has(member)) {
 			if it == nil {
 				// Get never uses the bloom filters of the bottom level, an iterator does when it is told to.
 				if it, err = db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
@@ -81,22 +88,27 @@ func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(ind
 			if err := it.Error(); err != nil {
 				return err
 			}
-		}
-		if found {
-			if err := decodeRecord(it.Value(), &r); err != nil {
-				return err
+			if found {
+				if err := decodeRecord(it.Value(), &r); err != nil {
+					return err
+				}
 			}
-		} else {
-			r = lease.Record{}
 		}
-		if change(item.index, &r, found) {
+		changed, soon := change(item.index, &r, found)
+		if changed {
 			b.value = appendRecord(b.value[:0], &r)
 			if err := w.Set(item.key, b.value, nil); err != nil {
 				return err
 			}
-			if f != nil && member != nil && !found {
-				f.add(member)
-			}
+		}
+		if f == nil {
+			continue
+		}
+		if changed && !found && member != nil {
+			f.add(member)
+		}
+		if changed && (known || soon) {
+			f.recent.remember(item, &r)
 		}
 	}
 	return nil

@@ -48,12 +48,12 @@ func (l *Ledger) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, gr
 		if err := b.sort(); err != nil {
 			return err
 		}
-		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, _ bool) bool {
-			changed := grant(&asks[i], r, &grants[i])
+		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, _ bool) (changed, soon bool) {
+			changed = grant(&asks[i], r, &grants[i])
 			if grants[i].Calls > 0 {
 				granted++
 			}
-			return changed
+			return changed, asks[i].Most > asks[i].Least // a block is borrowed for a counter in use
 		})
 	})
 	if err != nil {

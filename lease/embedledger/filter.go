@@ -18,7 +18,10 @@ import (
 //
 // It grows by layers, each of four times the last one's counters: what is in any of them may exist. What it takes of the memory
 // is bounded: a day of more counters goes on without. It is guarded by the ledger's mu.
+//
+// Beside it is what the day's busy counters stand at, for which the store is not asked either.
 type filter struct {
+	recent   recent
 	date     quota.Date
 	layers   []layer
 	room     int  // counters that the last layer still takes

@@ -38,8 +38,8 @@ func (l *Ledger) Return(ctx context.Context, day quota.Day, returns []lease.Retu
 		if err := b.sort(); err != nil {
 			return err
 		}
-		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, found bool) bool {
-			return takeBack(&returns[i], r, found)
+		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, found bool) (changed, soon bool) {
+			return takeBack(&returns[i], r, found), false
 		})
 	})
 	if err != nil {
