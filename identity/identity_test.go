@@ -176,6 +176,7 @@ func TestStrip(t *testing.T) {
 		{"a token with a scheme that is none", []string{"Authorization: Token " + secret}, nil},
 		{"a token without a scheme", []string{"Authorization: " + secret}, nil},
 		{"a garbled token", []string{"Authorization: Bearer  " + secret + ", Bearer x"}, nil},
+		{"a token behind the end of a longer word", []string{"Authorization: Bearer x" + TokenPrefix + " " + secret}, nil},
 		{"a token as a parameter", []string{`Authorization: Digest key="` + secret + `"`}, nil},
 		{"a key", []string{"X-Api-Key: " + secret}, nil},
 		{"a JWT", []string{"Authorization: Bearer " + jwt}, []string{"Authorization: Bearer " + jwt}},

@@ -229,12 +229,17 @@ func (t *Tokens) Strip(h http.Header) {
 // holdsOwnToken reports whether a token of perdiem's stands anywhere in an Authorization header, whatever the scheme and
 // however it was garbled: better too much is kept from the upstream than a secret is shown to it.
 func holdsOwnToken(value string) bool {
-	for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '"' || r == '=' || r == ':' }) {
-		if strings.HasPrefix(word, TokenPrefix) {
+	for from := 0; ; {
+		i := strings.Index(value[from:], TokenPrefix)
+		if i < 0 {
+			return false
+		}
+		at := from + i
+		if at == 0 || strings.IndexByte(" \t,\"=:", value[at-1]) >= 0 { // else it is the end of a longer word
 			return true
 		}
+		from = at + len(TokenPrefix)
 	}
-	return false
 }
 
 const registryDown = "Tokens cannot be checked at the moment."
