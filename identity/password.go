@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"unicode/utf8"
 
@@ -24,8 +25,8 @@ const (
 // Passwords hashes the passwords of the portal's accounts by argon2id (RFC 9106), and compares them. A hash is told in the PHC string format, with
 // the parameters that it was made with, so that these can be raised: a hash made before goes on to hold. It is safe for concurrent use.
 //
-// Each hash takes 19 MiB and some 25 ms of a processor, so two are made at a time, and a few more wait: people who sign in can take no more than
-// that from a node that has calls to decide.
+// Each hash takes 19 MiB and some 25 ms of a processor, so at most two are made at a time, by no more than half of the processors, and a few more
+// wait: people who sign in can take no more than that from a node that has calls to decide.
 type Passwords struct {
 	cost    cost
 	turns   chan struct{} // holds one for each hash that is being made
@@ -34,7 +35,7 @@ type Passwords struct {
 }
 
 const (
-	hashesAtOnce  = 2
+	hashesAtOnce  = 2  // at the most
 	hashesWaiting = 64 // about a second's work
 	saltBytes     = 16
 	keyBytes      = 32
@@ -55,10 +56,12 @@ var currentCost = cost{memory: 19 << 10, passes: 2, threads: 1}
 var mostCost = cost{memory: 128 << 10, passes: 16, threads: 4}
 
 // NewPasswords returns the only ones that a process needs.
-func NewPasswords() *Passwords { return newPasswords(currentCost) }
+func NewPasswords() *Passwords {
+	return newPasswords(currentCost, max(1, min(hashesAtOnce, runtime.GOMAXPROCS(0)/2)))
+}
 
-func newPasswords(c cost) *Passwords {
-	p := &Passwords{cost: c, turns: make(chan struct{}, hashesAtOnce), present: make(chan struct{}, hashesAtOnce+hashesWaiting)}
+func newPasswords(c cost, atOnce int) *Passwords {
+	p := &Passwords{cost: c, turns: make(chan struct{}, atOnce), present: make(chan struct{}, atOnce+hashesWaiting)}
 	decoy := passwordHash{cost: c, salt: make([]byte, saltBytes), key: make([]byte, keyBytes)}
 	rand.Read(decoy.salt) // never fails
 	rand.Read(decoy.key)

@@ -55,7 +55,7 @@ func TestPasswords(t *testing.T) {
 // The hashes are those that others make: these are of the reference implementation's own tests.
 // https://github.com/P-H-C/phc-winner-argon2/blob/master/src/test.c
 func TestPasswordHashesOfOthers(t *testing.T) {
-	p := newPasswords(cheap)
+	p := newPasswords(cheap, 2)
 	for _, hash := range []string{
 		"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
 		"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
@@ -69,7 +69,7 @@ func TestPasswordHashesOfOthers(t *testing.T) {
 }
 
 func TestPasswordsThatMayNotBeSet(t *testing.T) {
-	p := newPasswords(cheap)
+	p := newPasswords(cheap, 2)
 	for password, want := range map[string]bool{
 		"":                                   false,
 		"elevenchars":                        false,
@@ -91,7 +91,7 @@ func TestPasswordsThatMayNotBeSet(t *testing.T) {
 }
 
 func TestHostileHashes(t *testing.T) {
-	p := newPasswords(cheap)
+	p := newPasswords(cheap, 2)
 	good := hashOf(t, p, goodPassword)
 	for _, hash := range []string{
 		"x",
@@ -134,7 +134,7 @@ func TestHostileHashes(t *testing.T) {
 }
 
 func FuzzPasswordHash(f *testing.F) {
-	p := newPasswords(cheap)
+	p := newPasswords(cheap, 2)
 	f.Add(p.decoy)
 	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$$")
@@ -149,9 +149,9 @@ func FuzzPasswordHash(f *testing.F) {
 // TestPasswordTurns makes hashes when all turns are taken.
 func TestPasswordTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPasswords(cheap)
+		p := newPasswords(cheap, 2)
 		hash := hashOf(t, p, goodPassword)
-		for range hashesAtOnce {
+		for range cap(p.turns) {
 			p.turns <- struct{}{}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -166,7 +166,7 @@ func TestPasswordTurns(t *testing.T) {
 		}
 
 		var wg sync.WaitGroup
-		for range hashesAtOnce + hashesWaiting {
+		for range cap(p.present) {
 			wg.Go(func() {
 				if matches, err := p.Matches(t.Context(), hash, goodPassword); !matches || err != nil {
 					t.Errorf("one who waited: %t, %v", matches, err)

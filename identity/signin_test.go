@@ -24,7 +24,7 @@ type door struct {
 
 func newDoor(t *testing.T) *door {
 	t.Helper()
-	passwords := newPasswords(cheap)
+	passwords := newPasswords(cheap, 2)
 	accounts := map[string]registry.Account{
 		"ann@example.com":  {Email: "ann@example.com", Password: hashOf(t, passwords, goodPassword), Stamp: 1},
 		"oidc@example.com": {Email: "oidc@example.com"},
@@ -140,7 +140,7 @@ func TestSignIn(t *testing.T) {
 func TestSignInSameWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t)
-		for range hashesAtOnce {
+		for range cap(d.passwords.turns) {
 			d.passwords.turns <- struct{}{}
 		}
 		for i, email := range []string{"ann@example.com", "nobody@example.com", "oidc@example.com", "no email"} {
@@ -278,7 +278,7 @@ func TestSignInTakesBack(t *testing.T) {
 		d.fail = nil
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		for range hashesAtOnce {
+		for range cap(d.passwords.turns) {
 			d.passwords.turns <- struct{}{}
 		}
 		for range 2 * emailPace.burst {
@@ -286,7 +286,7 @@ func TestSignInTakesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range hashesAtOnce {
+		for range cap(d.passwords.turns) {
 			<-d.passwords.turns
 		}
 		d.fails(t, freeFailures+1, "ann@example.com", only(home))
@@ -297,7 +297,7 @@ func TestSignInTakesBack(t *testing.T) {
 func TestSignInAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t)
-		for range hashesAtOnce {
+		for range cap(d.passwords.turns) {
 			d.passwords.turns <- struct{}{} // nobody is answered before all have asked
 		}
 		var wg sync.WaitGroup
@@ -312,7 +312,7 @@ func TestSignInAtOnce(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		for range hashesAtOnce {
+		for range cap(d.passwords.turns) {
 			<-d.passwords.turns
 		}
 		wg.Wait()
