@@ -25,7 +25,7 @@ import (
 //
 // From an address from which somebody has signed in to an account before, only the first holds for that account. So whoever guesses elsewhere, even
 // from many addresses at once, does not keep the owner out, and whoever guesses from the owner's own address does for minutes. An attempt is
-// counted before the password is looked at, and taken back when it turns out to be good: many at once get no further than one after the other.
+// counted before the password is looked at, and taken back when it turns out to be good, or cannot be decided: many at once get no further than one after the other.
 //
 // All of it is in memory, bounded: a node that starts remembers nobody.
 type SignIns struct {
@@ -122,13 +122,13 @@ func (s *SignIns) SignIn(ctx context.Context, email, password string, address ne
 		account, err = s.account(ctx, canonical)
 	}
 	if err != nil && fault.KindOf(err) != fault.NotFound {
-		s.takeBack(a)
+		s.takeBack(ctx, a)
 		return registry.Account{}, err
 	}
 	matches, err := s.passwords.Matches(ctx, account.Password, password)
 	switch {
 	case err != nil:
-		s.takeBack(a)
+		s.takeBack(ctx, a)
 		return registry.Account{}, err
 	case !matches:
 		return registry.Account{}, errWrong
@@ -172,8 +172,11 @@ func (s *SignIns) attempt(p pair) (attempt, error) {
 	return a, nil
 }
 
-// takeBack undoes the count of an attempt that came to nothing.
-func (s *SignIns) takeBack(a attempt) {
+// takeBack undoes the count of an attempt that came to nothing, unless whoever made it left: that would let somebody wait in everybody's way for nothing.
+func (s *SignIns) takeBack(ctx context.Context, a attempt) {
+	if ctx.Err() != nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takeBackLocked(a)

@@ -267,7 +267,7 @@ func TestSignInSuccessesAreFree(t *testing.T) {
 	})
 }
 
-// What fails for other reasons than a wrong password is nobody's failure.
+// What cannot be decided is nobody's failure.
 func TestSignInTakesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t)
@@ -276,20 +276,25 @@ func TestSignInTakesBack(t *testing.T) {
 			d.wants(t, "while the registry is down", "ann@example.com", goodPassword, home, fault.Unavailable)
 		}
 		d.fail = nil
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
+		d.fails(t, freeFailures+1, "ann@example.com", only(home))
+	})
+}
+
+// Whoever leaves before the answer has tried all the same: waiting in the way of others is not free.
+func TestSignInCountsWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
 		for range cap(d.passwords.turns) {
 			d.passwords.turns <- struct{}{}
 		}
-		for range 2 * emailPace.burst {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range freeFailures + 1 {
 			if _, err := d.SignIn(ctx, "ann@example.com", goodPassword, home); fault.KindOf(err) != fault.Unavailable {
-				t.Fatal(err)
+				t.Error(err)
 			}
 		}
-		for range cap(d.passwords.turns) {
-			<-d.passwords.turns
-		}
-		d.fails(t, freeFailures+1, "ann@example.com", only(home))
+		d.wants(t, "one attempt more", "ann@example.com", goodPassword, home, fault.Exhausted)
 	})
 }
 

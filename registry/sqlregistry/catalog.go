@@ -106,7 +106,7 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 	return changes, nil
 }
 
-// replaceDocuments writes what differs between have and want. Tokens and grants of applications that were added at run time as well stay.
+// replaceDocuments writes what differs between have and want. Tokens of applications that were added at run time as well stay.
 func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want map[itemKey]string, added added, actor string) error {
 	put, err := tx.PrepareContext(ctx, "INSERT INTO catalog_items (kind, id, document) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document")
 	if err != nil {
