@@ -48,6 +48,7 @@ type node struct {
 	key       *adminapi.Key
 	tokenKey  *identity.TokenKey
 	tokens    *identity.Tokens // nil where the configuration has no such source
+	passwords *identity.Passwords
 	usage     *usage.Reader
 	protect   *protect.Limiter // nil where there is no gateway, or no protection
 	gateway   *gateway.Gateway
@@ -96,7 +97,7 @@ type nodeOptions struct {
 
 // startNode returns a node that serves. When it fails it leaves nothing open.
 func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err error) {
-	n := &node{config: c, log: o.Log, now: o.Now, reread: o.Reread, build: readBuild(), failed: make(chan error, 3)}
+	n := &node{config: c, log: o.Log, now: o.Now, reread: o.Reread, build: readBuild(), passwords: identity.NewPasswords(), failed: make(chan error, 3)}
 	n.backups.node = n
 	defer func() {
 		if err != nil {
@@ -316,7 +317,7 @@ func (n *node) openDoors(follow context.Context) error {
 		n.serve("listen.gateway", n.doors.gateway, n.gateway.Serve)
 	}
 	api, err := adminapi.New(adminapi.Options{
-		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
+		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken, HashPassword: n.passwords.Hash,
 		Changed: n.snapshots.refresh, Revoked: n.revoked, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {

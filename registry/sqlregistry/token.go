@@ -106,8 +106,11 @@ func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 	})
 }
 
-// revokeAll ends every token of an application that is being removed.
+// revokeAll ends every token of an application that is being removed, and takes back every grant.
 func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application, actor string) error {
+	if err := r.withdrawAll(ctx, tx, application, actor); err != nil {
+		return err
+	}
 	ended, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) SELECT seq FROM tokens WHERE application = $1 AND revoked IS NULL ORDER BY seq", application)
 	if err != nil {
 		return err
