@@ -16,6 +16,7 @@ import (
 
 	"github.com/perdiem/perdiem/adminapi"
 	"github.com/perdiem/perdiem/archive"
+	"github.com/perdiem/perdiem/internal/durable"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
@@ -181,7 +182,7 @@ func putInPlace(staging, folder string) error {
 			return err
 		}
 	}
-	return syncFolder(folder)
+	return durable.SyncFolder(folder)
 }
 
 // forgotten says what a restored node does not know.
