@@ -57,6 +57,8 @@ type node struct {
 	backups   backups
 	pairs     map[string]*keypair.Pair // certificates by the listener's name
 
+	restoration embedledger.Restoration // the last one; zero: there was none
+
 	following sync.WaitGroup     // what follows the registry
 	unfollow  context.CancelFunc // ends it
 	failed    chan error         // a door that closed by itself
@@ -162,7 +164,7 @@ func (n *node) configure(ctx context.Context) error {
 	if err := n.registry.SetSetting(ctx, ledgerSetting, n.ledger.ID()); err != nil {
 		return err
 	}
-	if err := n.keepDayRule(ctx); err != nil {
+	if err := errors.Join(n.keepDayRule(ctx), n.keepRestoration(ctx)); err != nil {
 		return err
 	}
 	if n.tokenKey, err = identity.OpenTokenKey(ctx, n.registry.KeepSetting); err != nil {
@@ -221,6 +223,9 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: set the clock right and start again; or, if the clock is right, move %s away and start once with --accept-ledger, "+
 			"which forgets what was used today", err, folder)
+	}
+	if n.restoration, err = n.readRestoration(ctx); err != nil {
+		return err
 	}
 	n.tellRestored(day)
 	if err := n.ledger.Drop(day.Date - quota.Date(n.config.RetentionDays)); err != nil { // retention_days may have been lowered
@@ -414,9 +419,8 @@ func (n *node) ready() error {
 
 func (n *node) figures() telemetry.Figures {
 	book, ledger := n.book.Stats(), n.ledger.Stats()
-	restoration, _ := n.ledger.Restored()
 	return telemetry.Figures{
-		Incomplete:     restoration.IsIncomplete(n.book.Day().Start),
+		Incomplete:     n.restoration.IsIncomplete(n.book.Day().Start),
 		LedgerUp:       !book.Down && n.ledger.Healthy() == nil,
 		LedgerRequests: book.Requests,
 		LedgerAsks:     book.Asks,
