@@ -170,8 +170,11 @@ func (n *node) configure(ctx context.Context) error {
 	if n.tokenKey, err = identity.OpenTokenKey(ctx, n.registry.KeepSetting); err != nil {
 		return err
 	}
-	n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile)
-	return err
+	if n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile); err != nil {
+		return err
+	}
+	n.warnOfOpenSecrets()
+	return nil
 }
 
 // swapped hears of each new snapshot of the catalog.
