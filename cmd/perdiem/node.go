@@ -58,6 +58,7 @@ type node struct {
 	pairs     map[string]*keypair.Pair // certificates by the listener's name
 
 	restoration embedledger.Restoration // the last one; zero: there was none
+	kept        map[catalog.Change]bool // what the last catalog's file wanted to be otherwise; whoever applies the file has it to themselves
 
 	following sync.WaitGroup     // what follows the registry
 	unfollow  context.CancelFunc // ends it
@@ -186,10 +187,19 @@ func (n *node) swapped(s *catalog.Snapshot) {
 	n.telemetry.SetEndpoints(ids)
 }
 
-func (n *node) logChanges(changes []catalog.Change) {
+// logChanges logs what was changed, and returns how much that was. What was kept is logged when it was not the last time, too.
+func (n *node) logChanges(changes []catalog.Change) (made int) {
+	kept := map[catalog.Change]bool{}
 	for _, c := range changes {
+		if c.Op != catalog.Kept {
+			made++
+		} else if kept[c] = true; n.kept[c] {
+			continue
+		}
 		n.log.Info("catalog changed", "change", c.String())
 	}
+	n.kept = kept
+	return made
 }
 
 // The registry's settings that tie it to its ledger.
@@ -483,8 +493,7 @@ func (n *node) reload(ctx context.Context) {
 		}
 		return
 	}
-	n.logChanges(changes)
-	n.log.Info("the catalog was applied", "file", n.config.Catalog, "changes", len(changes))
+	n.log.Info("the catalog was applied", "file", n.config.Catalog, "changes", n.logChanges(changes))
 }
 
 // How long a stop may take: stopTime in all, of which requests under way get drainTime, and leases what is left of returnTime.
