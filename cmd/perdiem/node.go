@@ -106,9 +106,11 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 			err = errors.Join(err, n.stop(ctx))
 		}
 	}()
-	if n.lock, err = lockFolder(c.Data); err != nil {
+	claimed, err := claimFolder(c.Data)
+	if err != nil {
 		return nil, err
 	}
+	n.lock = claimed.lock
 	if err := refuseHalfRestored(c.Data); err != nil {
 		return nil, err
 	}
@@ -119,10 +121,10 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	if err := n.openPairs(); err != nil {
 		return nil, err
 	}
-	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
-		return nil, err
+	if err := n.listen(); err != nil { // before the stores are made: whoever started a node twice finds nothing left behind
+		return nil, errors.Join(err, claimed.remove())
 	}
-	if err := n.listen(); err != nil {
+	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
 		return nil, err
 	}
 	if err := n.configure(ctx); err != nil {
