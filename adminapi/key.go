@@ -18,6 +18,8 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/perdiem/perdiem/internal/durable"
 )
 
 // Settings is the part of a registry in which the key's hash is kept, so that a [Key] can be tested without the rest.
@@ -161,11 +163,7 @@ func writeKeyFile(file, key string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("the operator's key cannot be written: %w", err), os.Remove(temp.Name()))
 	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return durable.SyncFolder(dir)
 }
 
 type rotateOutput struct {

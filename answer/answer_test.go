@@ -300,11 +300,17 @@ func TestFault(t *testing.T) {
 	}
 }
 
-func TestProblemOfAnUnknownStatus(t *testing.T) {
-	if status, body := answer.Problem(http.Header{}, nil, 418, "teapot"); status != 500 || !strings.Contains(string(body), "INTERNAL_SERVER_ERROR") {
-		t.Errorf("%d %s", status, body)
+func TestProblemOfAnyStatus(t *testing.T) {
+	for _, unknown := range []int{0, 200, 304, 499, 599, 1000} {
+		if status, body := answer.Problem(http.Header{}, nil, unknown, "x"); status != 500 || !strings.Contains(string(body), "INTERNAL_SERVER_ERROR") {
+			t.Errorf("%d: %d %s", unknown, status, body)
+		}
 	}
-	for status, code := range map[int]string{405: "METHOD_NOT_ALLOWED", 502: "BAD_GATEWAY", 504: "GATEWAY_TIMEOUT"} {
+	for status, code := range map[int]string{
+		405: "METHOD_NOT_ALLOWED", 502: "BAD_GATEWAY", 504: "GATEWAY_TIMEOUT", 406: "NOT_ACCEPTABLE", 413: "REQUEST_ENTITY_TOO_LARGE",
+		415: "UNSUPPORTED_MEDIA_TYPE", 418: "I_M_A_TEAPOT", 422: "UNPROCESSABLE_ENTITY", 431: "REQUEST_HEADER_FIELDS_TOO_LARGE",
+		501: "NOT_IMPLEMENTED", 505: "HTTP_VERSION_NOT_SUPPORTED",
+	} {
 		if got, body := answer.Problem(http.Header{}, nil, status, "x"); got != status || !strings.Contains(string(body), `"code":"`+code+`"`) {
 			t.Errorf("%d: %d %s", status, got, body)
 		}

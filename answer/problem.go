@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/perdiem/perdiem/fault"
 )
@@ -14,7 +15,8 @@ type problem struct {
 	code  string
 }
 
-// problems is the one table of statuses that perdiem answers with by itself, besides the two kinds of 429.
+// problems is the one table of statuses that perdiem answers with by itself, besides the two kinds of 429. What a library answers with may have others; see
+// [problemOf].
 var problems = map[int]problem{
 	http.StatusBadRequest:          {"Bad Request", "BAD_REQUEST"},
 	http.StatusUnauthorized:        {"Unauthorized", "UNAUTHORIZED"},
@@ -62,11 +64,29 @@ func Fault(h http.Header, body []byte, err error) (status int, _ []byte) {
 	return Problem(h, body, Status(kind), fault.Message(err))
 }
 
-// Problem answers with a status other than 429 and a sentence about it. A status that perdiem does not use is answered
-// as 500.
+// problemOf returns what an error's status looks like; one that is not in the table is called by its name in HTTP, as those in it are. It is false for
+// what is no error, or has no name.
+func problemOf(status int) (problem, bool) {
+	if p, known := problems[status]; known {
+		return p, true
+	}
+	name := http.StatusText(status)
+	if name == "" || status < http.StatusBadRequest {
+		return problem{}, false
+	}
+	code := strings.Map(func(r rune) rune {
+		if r < 'A' || r > 'z' {
+			return '_'
+		}
+		return r
+	}, name)
+	return problem{name, strings.ToUpper(code)}, true
+}
+
+// Problem answers with an error's status and a sentence about it. A status that is no error, or unknown to HTTP, is answered as 500.
 func Problem(h http.Header, body []byte, status int, detail string) (int, []byte) {
-	p, known := problems[status]
-	if !known {
+	p, ok := problemOf(status)
+	if !ok {
 		status = http.StatusInternalServerError
 		p = problems[status]
 	}

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/perdiem/perdiem/internal/durable"
 )
 
 // Verify reads an archive through, and returns its manifest when it is whole. Errors say what is wrong with it, and name path.
@@ -33,7 +35,7 @@ func Extract(ctx context.Context, path, folder string) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m, errors.Join(syncFolder(filepath.Join(folder, LedgerFolder)), syncFolder(folder))
+	return m, errors.Join(durable.SyncFolder(filepath.Join(folder, LedgerFolder)), durable.SyncFolder(folder))
 }
 
 func writeOut(path string, content io.Reader) error {
@@ -43,14 +45,6 @@ func writeOut(path string, content io.Reader) error {
 	}
 	_, err = io.Copy(f, content)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // open reads the archive in a file.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/perdiem/perdiem/internal/network"
+	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
 // Connections are how many connections clients may have at a time. A field that is 0 is its default.
@@ -80,7 +80,7 @@ func (a *addresses) enter(from net.Addr) (place, error) {
 	if bounded && a.trusts(p.at) {
 		return place{}, nil
 	}
-	p.at = network.Of(p.at)
+	p.at = netaddr.Network(p.at)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open >= a.limits.Total {

@@ -23,14 +23,15 @@ type exchange struct {
 	request         *http.Request // as it came
 	client          string        // the address of the other end of the connection, without its port
 	permit          protect.Permit
-	deadline        deadline  // of the upstream's answer, when there is no body
-	allowed         []string  // by CORS: the value of Access-Control-Allow-Origin; nil: none
-	body            *body     // what the upstream reads; nil when there is none
-	overridden      bool      // the client sent a POST that means another method
-	switched        bool      // the upstream has granted an upgrade: the connection is no longer HTTP
-	copied          bool      // the answer reached its end
-	untaken         bool      // the client of HTTP/2 took nothing of the answer for too long
-	values          [8]string // of the headers that are added, in one array
+	deadline        deadline   // of the upstream's answer, when there is no body
+	allowed         []string   // by CORS: the value of Access-Control-Allow-Origin; nil: none
+	body            *body      // what the upstream reads; nil when there is none
+	overridden      bool       // the client sent a POST that means another method
+	switched        bool       // the upstream has granted an upgrade: the connection is no longer HTTP
+	copied          bool       // the answer reached its end
+	untaken         bool       // the client of HTTP/2 took nothing of the answer for too long
+	answer          heldAnswer // the upstream's
+	values          [8]string  // of the headers that are added, in one array
 }
 
 type exchangeKey struct{}

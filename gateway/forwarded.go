@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perdiem/perdiem/internal/httpname"
+	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
 const (
@@ -82,13 +83,7 @@ func (g *Gateway) way(x *exchange, in *http.Request) way {
 
 // trusts reports whether what a peer says of its own peers is believed.
 func (g *Gateway) trusts(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	for _, p := range g.trusted {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return netaddr.In(g.trusted, a)
 }
 
 // client returns which of the hops behind a trusted proxy is the client: the nearest that is not trusted itself, or the farthest if all

@@ -121,11 +121,11 @@ func (g *Gateway) forward(x *exchange, r *http.Request, admitted *admit.Request)
 		in.Body = x.body
 	}
 	if r.ProtoMajor != 2 {
-		g.proxy.ServeHTTP(x.writer, in)
+		g.pass(x, x.writer, in)
 	} else {
 		w := &streamWriter{ResponseWriter: x.writer, patience: g.timeouts.Answer}
 		defer func() { x.untaken = w.leave() }()
-		g.proxy.ServeHTTP(w, in)
+		g.pass(x, w, in)
 	}
 	x.copied = true
 }

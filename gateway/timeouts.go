@@ -3,11 +3,13 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +24,8 @@ type Timeouts struct {
 	Body time.Duration
 	// BodyRate is what a client has to send of a body, in bytes a second: 240.
 	BodyRate int
-	// Answer is how long a client may take none of an answer that waits for it: 1 min.
+	// Answer is how long a client may take none of an answer that waits for it: 1 min. One that had begun to take some is noticed after twice that at
+	// most. With HTTP/2 it is how long a client may take for 32 KiB of an answer.
 	Answer time.Duration
 	// Idle is how long a connection is kept without a request: 2 min.
 	Idle time.Duration
@@ -180,18 +183,26 @@ func (c *clientConn) over(s http.ConnState) {
 	}
 }
 
-// Write writes to the client. The deadline is renewed when a quarter of the time is over, so that most writes do not touch it.
-func (c *clientConn) Write(p []byte) (int, error) {
-	now := time.Now()
-	if before := c.deadline.Load(); before-now.UnixNano() < int64(c.answer-c.answer/4) {
-		until := now.Add(c.answer)
-		if c.deadline.CompareAndSwap(before, until.UnixNano()) {
-			if err := c.Conn.SetWriteDeadline(until); err != nil {
-				return 0, err
+// Write writes to the client. The deadline is renewed when a quarter of the time is over, so that most writes do not touch it. A client that has taken
+// some when the time is over gets as much again: one that is slow is waited for, and one that takes nothing is not.
+func (c *clientConn) Write(p []byte) (written int, err error) {
+	for {
+		now := time.Now()
+		before := c.deadline.Load()
+		if before-now.UnixNano() < int64(c.answer-c.answer/4) {
+			until := now.Add(c.answer)
+			if c.deadline.CompareAndSwap(before, until.UnixNano()) {
+				if err := c.Conn.SetWriteDeadline(until); err != nil {
+					return written, err
+				}
 			}
 		}
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if err == nil || n == 0 || before == othersDeadline || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
 	}
-	return c.Conn.Write(p)
 }
 
 // SetWriteDeadline bounds writes from outside, until it is told the zero time: then they are bounded as before. net/http tells that after

@@ -45,6 +45,45 @@ func TestWriteWaitsForTheClient(t *testing.T) {
 	})
 }
 
+// TestSlowReader has a client take a long answer byte by byte: it is waited for as long as it takes any. When it stops, the write ends.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := &clientConn{Conn: near, answer: time.Minute, closed: make(chan struct{})}
+		defer c.Close()
+		take := func(bytes int) {
+			for range bytes {
+				time.Sleep(40 * time.Second)
+				if _, err := io.ReadFull(far, make([]byte, 1)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		go take(100)
+		if n, err := c.Write(make([]byte, 100)); n != 100 || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		go take(5)
+		began := time.Now()
+		if n, err := c.Write(make([]byte, 100)); n != 5 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		if waited := time.Since(began) - 5*40*time.Second; waited < time.Minute || waited > 2*time.Minute {
+			t.Errorf("waited %s after the last byte", waited)
+		}
+		// A bound from outside is not stretched.
+		if err := c.SetWriteDeadline(time.Now().Add(50 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		began = time.Now()
+		go take(1)
+		if n, err := c.Write(make([]byte, 100)); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 50*time.Second {
+			t.Errorf("%d bytes, %v after %s", n, err, time.Since(began))
+		}
+	})
+}
+
 // TestOthersDeadlines bounds writes from outside, as net/http and TLS do: such a bound holds for itself, and never is there none.
 func TestOthersDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -167,12 +167,18 @@ func (g *Gateway) modifyResponse(res *http.Response) error {
 	}
 	x.permit.Answered(isOverload(res.StatusCode))
 	x.observation.Status = res.StatusCode
+	if res.StatusCode < http.StatusContinue {
+		return fmt.Errorf("the upstream answered with status %03d", res.StatusCode)
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		granted := res.Header.Get("Upgrade")
 		if asked := res.Request.Header.Get("Upgrade"); asked == "" || !strings.EqualFold(asked, granted) {
 			return errors.New("the upstream switched to a protocol that was not asked for")
 		}
 		x.switched = true
+	} else {
+		x.answer.body.ReadCloser = res.Body
+		res.Body = &x.answer.body
 	}
 	if x.overridden && res.Request.Method == http.MethodHead { // the client sent a POST, and would wait for the body
 		res.Header.Del("Content-Length")

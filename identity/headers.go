@@ -10,6 +10,7 @@ import (
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/internal/httpname"
+	"github.com/perdiem/perdiem/internal/netaddr"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -102,13 +103,7 @@ func (s *Headers) Strip(h http.Header) {
 }
 
 func (s *Headers) believes(peer netip.Addr) bool {
-	peer = peer.Unmap().WithZone("") // an IPv4 client of a dual-stack listener; a link-local one with its interface
-	for _, p := range s.from {
-		if p.Contains(peer) {
-			return true
-		}
-	}
-	return false
+	return netaddr.In(s.from, peer)
 }
 
 func errHeaderID(name string) error {

@@ -10,9 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
+
+	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
 // issuerTime is how long an issuer may take to answer, from dialling to the last byte of the body.
@@ -27,7 +28,7 @@ func CheckIssuerURL(text string) error {
 		return errors.New("must be an address such as https://issuer.example/jwks.json")
 	case u.User != nil || u.Fragment != "":
 		return errors.New("may hold neither a user nor a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && netaddr.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
 		return errors.New("must begin with https: over http anybody in between could make callers up (http is for this machine alone, such as http://127.0.0.1:9000)")
@@ -75,14 +76,6 @@ func orSilent(log *slog.Logger) *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return log
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // newIssuerClient returns a client that speaks to issuers who prove who they are to roots, or to the system's where that is nil. It follows

@@ -50,7 +50,7 @@ const (
 	retryFirst   = time.Second
 	// maxWaiting is how many requests wait for a refresh at most. Each costs its goroutine for at most refreshGap, and as long as the issuer may
 	// take to answer.
-	maxWaiting = 10_000
+	maxWaiting = 1000
 )
 
 // keys is a set of keys. It never changes.

@@ -46,7 +46,7 @@ type JWTOptions struct {
 //
 // [JWT.Run] reads the keys. A token with a key id that is not among them causes them to be read anew, at most once in ten
 // seconds, and waits for a reading that began since it came, ten seconds and two of the issuer's answers at the most; nobody else waits.
-// Up to 10,000 requests wait; those beyond are [fault.Unavailable], as nobody knows yet whether their keys are new. When the issuer is down, the
+// Up to 1,000 requests wait; those beyond are [fault.Unavailable], as nobody knows yet whether their keys are new. When the issuer is down, the
 // last keys hold; where there are none, and for tokens whose key is not among them, the error is [fault.Unavailable].
 type JWT struct {
 	issuer    string

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/fault"
-	"github.com/perdiem/perdiem/internal/network"
+	"github.com/perdiem/perdiem/internal/netaddr"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -112,7 +112,7 @@ func (s *SignIns) SignIn(ctx context.Context, email, password string, address ne
 	if invalid != nil {
 		canonical = "" // all that is no email counts as one
 	}
-	p := pair{email: emailKey(maphash.String(s.seed, canonical)), address: network.Of(address)}
+	p := pair{email: emailKey(maphash.String(s.seed, canonical)), address: netaddr.Network(address)}
 	a, err := s.attempt(p)
 	if err != nil {
 		return registry.Account{}, err

@@ -23,18 +23,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/perdiem/perdiem/bench/internal/load"
 	"github.com/perdiem/perdiem/bench/internal/machine"
 	"github.com/perdiem/perdiem/bench/internal/program"
 	"github.com/perdiem/perdiem/bench/internal/serve"
+	"github.com/perdiem/perdiem/bench/internal/trial"
 )
 
 // The promises.
@@ -58,24 +56,16 @@ func main() {
 	role := flag.String("role", "", "what this process is; for the program's own use")
 	target := flag.String("target", "", "what is attacked; for the program's own use")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var err error
-	met := true
-	switch *role {
-	case "":
-		met, err = run(ctx, *out, *only, *protection)
-	case "upstream":
-		err = serveUpstream()
-	default:
-		err = be(ctx, *role, *target)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "abuse:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	trial.Main("abuse", func(ctx context.Context) (met bool, err error) {
+		switch *role {
+		case "":
+			return run(ctx, *out, *only, *protection)
+		case "upstream":
+			return true, serveUpstream()
+		default:
+			return true, be(ctx, *role, *target)
+		}
+	})
 }
 
 // be is what an attacker's process does.
@@ -108,51 +98,28 @@ func serveUpstream() error {
 }
 
 type bench struct {
-	self string // this program's file
+	*trial.Trial
 	node *serve.Node
 	load *load.Load
-	rows *tabwriter.Writer
-	met  bool
-}
-
-func (b *bench) row(name, figure string) { fmt.Fprintf(b.rows, "  %s\t%s\n", name, figure) }
-
-// promise prints a figure and whether it is what was promised.
-func (b *bench) promise(name, figure, wanted string, met bool) {
-	verdict := "met"
-	if !met {
-		verdict, b.met = "NOT MET", false
-	}
-	fmt.Fprintf(b.rows, "  %s\t%s\t%s\t%s\n", name, figure, wanted, verdict)
 }
 
 func run(ctx context.Context, out, only, protection string) (met bool, err error) {
-	if out, err = filepath.Abs(out); err != nil {
+	var b bench
+	if b.Trial, err = trial.Begin(os.Stdout, "abuse", out); err != nil {
 		return false, err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return false, err
-	}
-	b := bench{met: true, rows: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)}
-	if b.self, err = os.Executable(); err != nil {
-		return false, err
-	}
-	file := filepath.Join(out, "bin", "perdiem")
-	if err := program.Build(ctx, "..", "./cmd/perdiem", file); err != nil {
-		return false, err
-	}
-	dir, err := os.MkdirTemp(out, "abuse-")
+	defer b.End()
+	file, err := b.BuildPerdiem(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer os.RemoveAll(dir)
-	up, address, err := program.Start(ctx, os.Stderr, b.self, "-role", "upstream")
+	up, address, err := program.Start(ctx, os.Stderr, b.Self, "-role", "upstream")
 	if err != nil {
 		return false, err
 	}
 	defer up.Kill()
 	catalog := "endpoints: [{id: work, match: /work}, {id: sink, match: /sink}]\ncatch_all: {}\napplications: [{id: acme}]\n"
-	if b.node, err = serve.Start(ctx, file, dir, address, catalog, "protection: "+protection); err != nil {
+	if b.node, err = serve.Start(ctx, file, b.Dir, address, catalog, "protection: "+protection); err != nil {
 		return false, err
 	}
 	defer b.node.Kill()
@@ -187,8 +154,8 @@ func run(ctx context.Context, out, only, protection string) (met bool, err error
 	for _, s := range spans {
 		b.report(s)
 	}
-	b.rows.Flush()
-	return b.met, nil
+	b.Flush()
+	return b.Met(), nil
 }
 
 // span is when an attack was, and what was seen of it.
@@ -221,7 +188,7 @@ func (b *bench) attack(ctx context.Context, a attack) (s span, err error) {
 	if err != nil {
 		return s, err
 	}
-	p, _, err := program.Start(ctx, os.Stderr, b.self, "-role", a.name, "-target", b.node.Gateway)
+	p, _, err := program.Start(ctx, os.Stderr, b.Self, "-role", a.name, "-target", b.node.Gateway)
 	if err != nil {
 		return s, err
 	}
@@ -301,17 +268,17 @@ func (b *bench) report(s span) {
 	quiet, during := rate(s.quiet, s.begun), rate(s.begun, s.end)
 	f := b.load.Figures(s.begun, s.end)
 	took := s.end - s.begun
-	b.row(s.attack.title, "")
+	b.Row(s.attack.title, "")
 	if s.attack.whole {
 		verdict := fmt.Sprintf("%v, %.0f MB/s", took.Round(100*time.Millisecond), streamed/1e6/took.Seconds())
-		b.promise("  passed in", verdict, "whole", s.whole)
+		b.Promise("  passed in", verdict, "whole", s.whole)
 	} else {
-		b.row("  of theirs answered", fmt.Sprintf("%.0f a second", s.answered))
+		b.Row("  of theirs answered", fmt.Sprintf("%.0f a second", s.answered))
 	}
-	b.promise("  good calls answered within a second", fmt.Sprintf("%.0f/s of %.0f/s: %.2f", during, quiet, during/quiet),
+	b.Promise("  good calls answered within a second", fmt.Sprintf("%.0f/s of %.0f/s: %.2f", during, quiet, during/quiet),
 		fmt.Sprintf("at least %.2f", leastThroughput), quiet > 0 && during/quiet >= leastThroughput)
-	b.row("  of them refused by protection", fmt.Sprintf("%.1f/s", float64(f.Refused)/took.Seconds()))
-	b.row("  their p50, p99", fmt.Sprintf("%v, %v", f.P50.Round(100*time.Microsecond), f.P99.Round(100*time.Microsecond)))
-	b.promise("  node's resident memory, most", fmt.Sprintf("%d MiB", s.resident>>20), fmt.Sprintf("at most %d MiB", mostResident>>20), s.resident <= mostResident)
-	b.row("  processors: attacker, node, node without", fmt.Sprintf("%.2f, %.2f, %.2f", s.processors, s.node, s.nodeBefore))
+	b.Row("  of them refused by protection", fmt.Sprintf("%.1f/s", float64(f.Refused)/took.Seconds()))
+	b.Row("  their p50, p99", fmt.Sprintf("%v, %v", f.P50.Round(100*time.Microsecond), f.P99.Round(100*time.Microsecond)))
+	b.Promise("  node's resident memory, most", fmt.Sprintf("%d MiB", s.resident>>20), fmt.Sprintf("at most %d MiB", mostResident>>20), s.resident <= mostResident)
+	b.Row("  processors: attacker, node, node without", fmt.Sprintf("%.2f, %.2f, %.2f", s.processors, s.node, s.nodeBefore))
 }

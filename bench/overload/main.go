@@ -15,19 +15,16 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/perdiem/perdiem/bench/internal/load"
 	"github.com/perdiem/perdiem/bench/internal/machine"
 	"github.com/perdiem/perdiem/bench/internal/program"
 	"github.com/perdiem/perdiem/bench/internal/serve"
+	"github.com/perdiem/perdiem/bench/internal/trial"
 )
 
 // The promises.
@@ -46,19 +43,19 @@ const (
 	endAt       = wellAt + 15*time.Second
 )
 
-// trial is a load: four times what workers can do in their slow time, or while all is well.
-type trial struct {
+// pressure is a load: four times what workers can do in their slow time, or while all is well.
+type pressure struct {
 	name    string
 	workers int
 	latency time.Duration
 	bare    bool // it is run without protection as well
 }
 
-func (t trial) can(latency time.Duration) float64 { return float64(t.workers) / latency.Seconds() }
+func (p pressure) can(latency time.Duration) float64 { return float64(p.workers) / latency.Seconds() }
 
-func (t trial) perSecond() float64 { return 4 * t.can(t.latency) }
+func (p pressure) perSecond() float64 { return 4 * p.can(p.latency) }
 
-var trials = []trial{
+var pressures = []pressure{
 	{"slow", 10, slow, true},
 	{"well", 4, quick, false},
 }
@@ -69,84 +66,52 @@ func main() {
 	role := flag.String("role", "", "what this process is; for the program's own use")
 	workers := flag.Int("workers", 0, "of the upstream; for the program's own use")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var err error
-	met := true
-	switch {
-	case *role == "upstream":
-		err = serveUpstream(*workers)
-	case flag.NArg() > 0 || *only != "" && !slices.ContainsFunc(trials, func(t trial) bool { return t.name == *only }):
+	if flag.NArg() > 0 || *only != "" && !slices.ContainsFunc(pressures, func(t pressure) bool { return t.name == *only }) {
 		flag.Usage()
 		os.Exit(2)
-	default:
-		met, err = run(ctx, *out, *only)
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "overload:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	trial.Main("overload", func(ctx context.Context) (met bool, err error) {
+		if *role == "upstream" {
+			return true, serveUpstream(*workers)
+		}
+		return run(ctx, *out, *only)
+	})
 }
 
 func run(ctx context.Context, out, only string) (met bool, err error) {
-	if out, err = filepath.Abs(out); err != nil {
+	var b bench
+	if b.Trial, err = trial.Begin(os.Stdout, "overload", out); err != nil {
 		return false, err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	defer b.End()
+	if b.file, err = b.BuildPerdiem(ctx); err != nil {
 		return false, err
 	}
-	b := bench{file: filepath.Join(out, "bin", "perdiem"), met: true, rows: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)}
-	if err := program.Build(ctx, "..", "./cmd/perdiem", b.file); err != nil {
-		return false, err
-	}
-	if b.self, err = os.Executable(); err != nil {
-		return false, err
-	}
-	if b.dir, err = os.MkdirTemp(out, "overload-"); err != nil {
-		return false, err
-	}
-	defer os.RemoveAll(b.dir)
-	for _, t := range trials {
+	for _, t := range pressures {
 		if only != "" && only != t.name {
 			continue
 		}
-		if err := b.trial(ctx, t); err != nil {
+		if err := b.apply(ctx, t); err != nil {
 			return false, err
 		}
 	}
-	return b.met, nil
+	return b.Met(), nil
 }
 
 type bench struct {
+	*trial.Trial
 	file string // the program
-	self string // this program's file
-	dir  string
-	met  bool
-	rows *tabwriter.Writer
 }
 
-func (b *bench) row(name, figure string) { fmt.Fprintf(b.rows, "  %s\t%s\n", name, figure) }
-
-// promise prints a figure and whether it is what was promised.
-func (b *bench) promise(name, figure, wanted string, met bool) {
-	verdict := "met"
-	if !met {
-		verdict, b.met = "NOT MET", false
-	}
-	fmt.Fprintf(b.rows, "  %s\t%s\t%s\t%s\n", name, figure, wanted, verdict)
-}
-
-// trial runs a load with protection, and, where the trial says so, without.
-func (b *bench) trial(ctx context.Context, t trial) error {
+// apply runs a load with protection, and, where the load says so, without.
+func (b *bench) apply(ctx context.Context, t pressure) error {
 	fmt.Printf("%d calls at a time, %v each, and %v from second %.0f to %.0f; %.0f calls/s\n",
 		t.workers, quick, slow, slowAt.Seconds(), wellAt.Seconds(), t.perSecond())
 	own, err := b.own(ctx, t)
 	if err != nil {
 		return err
 	}
-	b.row("the slow upstream's own p99", own.Round(time.Millisecond).String())
+	b.Row("the slow upstream's own p99", own.Round(time.Millisecond).String())
 	for _, protection := range []string{"on", "off"} {
 		if protection == "off" && !t.bare {
 			continue
@@ -155,19 +120,19 @@ func (b *bench) trial(ctx context.Context, t trial) error {
 			return err
 		}
 	}
-	b.rows.Flush()
+	b.Flush()
 	return nil
 }
 
 // upstream starts one.
-func (b *bench) upstream(ctx context.Context, t trial) (*program.Program, string, error) {
+func (b *bench) upstream(ctx context.Context, t pressure) (*program.Program, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return program.Start(ctx, os.Stderr, b.self, "-role", "upstream", "-workers", strconv.Itoa(t.workers))
+	return program.Start(ctx, os.Stderr, b.Self, "-role", "upstream", "-workers", strconv.Itoa(t.workers))
 }
 
 // own measures what the slow upstream does by itself, with as many callers as it can work for.
-func (b *bench) own(ctx context.Context, t trial) (p99 time.Duration, err error) {
+func (b *bench) own(ctx context.Context, t pressure) (p99 time.Duration, err error) {
 	p, address, err := b.upstream(ctx, t)
 	if err != nil {
 		return 0, err
@@ -194,7 +159,7 @@ func (b *bench) own(ctx context.Context, t trial) (p99 time.Duration, err error)
 }
 
 // measure runs the load against a node.
-func (b *bench) measure(ctx context.Context, t trial, protection string, own time.Duration) error {
+func (b *bench) measure(ctx context.Context, t pressure, protection string, own time.Duration) error {
 	meter, err := machine.StartMeter()
 	if err != nil {
 		return err
@@ -204,7 +169,7 @@ func (b *bench) measure(ctx context.Context, t trial, protection string, own tim
 		return err
 	}
 	defer up.Kill()
-	dir, err := os.MkdirTemp(b.dir, "site-")
+	dir, err := os.MkdirTemp(b.Dir, "site-")
 	if err != nil {
 		return err
 	}
@@ -252,13 +217,13 @@ func (b *bench) measure(ctx context.Context, t trial, protection string, own tim
 }
 
 // report prints what a load showed. Nothing is promised without protection.
-func (b *bench) report(t trial, l *load.Load, protected bool, own time.Duration, used int64, others float64) {
-	promise := b.promise
+func (b *bench) report(t pressure, l *load.Load, protected bool, own time.Duration, used int64, others float64) {
+	promise := b.Promise
 	if protected {
-		b.row("with protection", "")
+		b.Row("with protection", "")
 	} else {
-		b.row("without protection", "")
-		promise = func(name, figure, _ string, _ bool) { b.row(name, figure) }
+		b.Row("without protection", "")
+		promise = func(name, figure, _ string, _ bool) { b.Row(name, figure) }
 	}
 	well, all, settled := l.Figures(slowAt-5*time.Second, slowAt), l.Figures(slowAt, wellAt), l.Figures(settledAt, wellAt)
 	after, late := l.Figures(wellAt, endAt), l.Figures(wellAt+mostRecovery, endAt)
@@ -267,12 +232,12 @@ func (b *bench) report(t trial, l *load.Load, protected bool, own time.Duration,
 	good := float64(all.Good) / (t.can(slow) * (wellAt - slowAt).Seconds())
 	slower := float64(settled.P99) / float64(own)
 	admitted, unknown := l.Admitted()
-	b.row("  goodput in the 5 s before", fmt.Sprintf("%.2f of what it can do", float64(well.Good)/before))
+	b.Row("  goodput in the 5 s before", fmt.Sprintf("%.2f of what it can do", float64(well.Good)/before))
 	promise("  goodput while slow", fmt.Sprintf("%.2f of what it can do", good), fmt.Sprintf("at least %.2f", leastGoodput), good >= leastGoodput)
 	promise("  p99 of admitted calls, from 5 s on", fmt.Sprintf("%v, %.2f × its own", settled.P99.Round(time.Millisecond), slower),
 		fmt.Sprintf("at most %.1f ×", mostSlower), settled.P99 > 0 && slower <= mostSlower)
-	b.row("  p50 of admitted calls, from 5 s on", settled.P50.Round(time.Millisecond).String())
-	b.row("  refused while slow", fmt.Sprintf("%d of %d", all.Refused, all.Refused+all.Good))
+	b.Row("  p50 of admitted calls, from 5 s on", settled.P50.Round(time.Millisecond).String())
+	b.Row("  refused while slow", fmt.Sprintf("%d of %d", all.Refused, all.Refused+all.Good))
 	promise("  charged", fmt.Sprintf("%d for %d admitted, %d unknown", used, admitted, unknown), "the same", used >= admitted && used <= admitted+unknown)
 	recovered := max(after.LastRefuse, after.LastSlow, wellAt) - wellAt
 	if t.latency == slow {
@@ -281,5 +246,5 @@ func (b *bench) report(t trial, l *load.Load, protected bool, own time.Duration,
 		again := float64(late.Good) / (t.can(quick) * (endAt - wellAt - mostRecovery).Seconds())
 		promise("  goodput from 10 s after on", fmt.Sprintf("%.2f of what it can do", again), fmt.Sprintf("at least %.2f", leastGoodput), again >= leastGoodput)
 	}
-	b.row("  others' share of the machine", fmt.Sprintf("%.2f processors", others))
+	b.Row("  others' share of the machine", fmt.Sprintf("%.2f processors", others))
 }

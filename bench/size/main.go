@@ -14,16 +14,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/perdiem/perdiem/bench/internal/disk"
 	"github.com/perdiem/perdiem/bench/internal/machine"
 	"github.com/perdiem/perdiem/bench/internal/program"
+	"github.com/perdiem/perdiem/bench/internal/trial"
 	"github.com/perdiem/perdiem/lease/embedledger"
 )
 
@@ -56,79 +54,60 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := errors.New("no such role")
-	met := true
-	switch *role {
-	case "":
-		t := trial{members: *members, durability: *durability, out: *out}
-		met, err = t.run(ctx)
-	case "fill":
-		err = fill(ctx, *dir, kind, *members)
-	case "restart":
-		err = restart(ctx, *dir, kind, *members)
-	case "drop":
-		err = drop(ctx, *dir, kind, *members)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "size:", err)
-	}
-	if err != nil || !met {
-		os.Exit(1)
-	}
+	trial.Main("size", func(ctx context.Context) (met bool, err error) {
+		switch *role {
+		case "":
+			b := bench{members: *members, durability: *durability}
+			return b.run(ctx, *out)
+		case "fill":
+			return true, fill(ctx, *dir, kind, *members)
+		case "restart":
+			return true, restart(ctx, *dir, kind, *members)
+		case "drop":
+			return true, drop(ctx, *dir, kind, *members)
+		default:
+			return false, errors.New("no such role")
+		}
+	})
 }
 
-// trial is one run of the program.
-type trial struct {
+// bench is one run of the program; the ledger is in its folder.
+type bench struct {
+	*trial.Trial
 	members    int
 	durability string
-	out        string
-
-	dir  string // the ledger's
-	self string // this program's file
-	met  bool
-	rows *tabwriter.Writer
 }
 
-func (t *trial) run(ctx context.Context) (met bool, err error) {
-	if err := os.MkdirAll(t.out, 0o755); err != nil {
+func (b *bench) run(ctx context.Context, out string) (met bool, err error) {
+	if b.Trial, err = trial.Begin(os.Stdout, "size", out); err != nil {
 		return false, err
 	}
-	if t.dir, err = os.MkdirTemp(t.out, "size-"); err != nil {
-		return false, err
-	}
-	defer os.RemoveAll(t.dir)
-	if t.self, err = os.Executable(); err != nil {
-		return false, err
-	}
-	kind, err := disk.Durable(t.dir)
+	defer b.End()
+	kind, err := disk.Durable(b.Dir)
 	if err != nil {
 		return false, err
 	}
-	synced, err := disk.SyncTime(t.dir)
+	synced, err := disk.SyncTime(b.Dir)
 	if err != nil {
 		return false, err
 	}
 	if err := errors.Join(os.Setenv("GOMEMLIMIT", memoryLimit), os.Setenv("GOGC", garbage)); err != nil { // for the node's process
 		return false, err
 	}
-	t.met = true
-	t.rows = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Printf("%d members, durability %s, %s, %v a sync, memory limit %s\n", t.members, t.durability, kind, synced, memoryLimit)
-	for _, step := range []func(context.Context) error{t.fill, t.restart, t.drop} {
+	fmt.Printf("%d members, durability %s, %s, %v a sync, memory limit %s\n", b.members, b.durability, kind, synced, memoryLimit)
+	for _, step := range []func(context.Context) error{b.fill, b.restart, b.drop} {
 		if err := step(ctx); err != nil {
 			return false, err
 		}
-		t.rows.Flush()
+		b.Flush()
 	}
-	return t.met, nil
+	return b.Met(), nil
 }
 
 // start starts a node's process and waits until it prints what it has measured.
-func (t *trial) start(ctx context.Context, role string, measured any) (*program.Program, error) {
-	p, line, err := program.Start(ctx, os.Stderr, t.self,
-		"-role", role, "-dir", filepath.Join(t.dir, "ledger"), "-durability", t.durability, "-members", fmt.Sprint(t.members))
+func (b *bench) start(ctx context.Context, role string, measured any) (*program.Program, error) {
+	p, line, err := program.Start(ctx, os.Stderr, b.Self,
+		"-role", role, "-dir", filepath.Join(b.Dir, "ledger"), "-durability", b.durability, "-members", fmt.Sprint(b.members))
 	if err != nil {
 		return nil, err
 	}
@@ -139,26 +118,19 @@ func (t *trial) start(ctx context.Context, role string, measured any) (*program.
 	return p, nil
 }
 
-// row prints a figure that nothing is promised of.
-func (t *trial) row(name, figure string) { fmt.Fprintf(t.rows, "  %s\t%s\n", name, figure) }
-
-// promise prints a figure and whether it is what was promised.
-func (t *trial) promise(name, figure, most string, met bool) {
-	verdict := "met"
-	if !met {
-		verdict, t.met = "NOT MET", false
-	}
-	fmt.Fprintf(t.rows, "  %s\t%s\tat most %s\t%s\n", name, figure, most, verdict)
+// atMost notes a figure and the most that is promised of it.
+func (b *bench) atMost(name, figure, most string, met bool) {
+	b.Promise(name, figure, "at most "+most, met)
 }
 
 // fill calls each member once, and kills the node while it serves on.
-func (t *trial) fill(ctx context.Context) error {
+func (b *bench) fill(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, mostFill)
 	defer cancel()
-	peak, stop := watchPeak(t.dir)
+	peak, stop := watchPeak(b.Dir)
 	defer stop()
 	var f filled
-	p, err := t.start(ctx, "fill", &f)
+	p, err := b.start(ctx, "fill", &f)
 	if err != nil {
 		return err
 	}
@@ -167,27 +139,27 @@ func (t *trial) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	taken, err := disk.Usage(t.dir)
+	taken, err := disk.Usage(b.Dir)
 	if err != nil {
 		return err
 	}
-	t.row("decisions/s", fmt.Sprintf("%.0f", float64(t.members)/f.Took.Seconds()))
-	t.row("borrows a decision", fmt.Sprintf("%.3f", float64(f.Asks)/float64(t.members)))
-	t.row("p99", f.P99.String())
-	t.promise("resident memory, most", mib(memory.Peak), mib(mostResident), memory.Peak <= mostResident)
-	t.row("resident memory, at the end", mib(memory.Resident))
-	t.promise("ledger on disk, most", mib(max(peak(), taken)), mib(mostDisk), max(peak(), taken) <= mostDisk)
-	t.row("ledger on disk, at the end", mib(taken))
+	b.Row("decisions/s", fmt.Sprintf("%.0f", float64(b.members)/f.Took.Seconds()))
+	b.Row("borrows a decision", fmt.Sprintf("%.3f", float64(f.Asks)/float64(b.members)))
+	b.Row("p99", f.P99.String())
+	b.atMost("resident memory, most", mib(memory.Peak), mib(mostResident), memory.Peak <= mostResident)
+	b.Row("resident memory, at the end", mib(memory.Resident))
+	b.atMost("ledger on disk, most", mib(max(peak(), taken)), mib(mostDisk), max(peak(), taken) <= mostDisk)
+	b.Row("ledger on disk, at the end", mib(taken))
 	return nil
 }
 
 // restart starts a node over what the killed one left.
-func (t *trial) restart(ctx context.Context) error {
+func (b *bench) restart(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	begun := time.Now()
 	var r restarted
-	p, err := t.start(ctx, "restart", &r)
+	p, err := b.start(ctx, "restart", &r)
 	took := time.Since(begun)
 	if err != nil {
 		return err
@@ -196,29 +168,29 @@ func (t *trial) restart(ctx context.Context) error {
 	if r.Lost > 0 {
 		return fmt.Errorf("%d of %d members' calls were forgotten by the kill", r.Lost, r.Looked)
 	}
-	t.promise("restart after kill -9", took.Round(time.Millisecond).String(), mostRestart.String(), took <= mostRestart)
-	t.row("opening of the ledger, of it", r.Opened.Round(time.Millisecond).String())
+	b.atMost("restart after kill -9", took.Round(time.Millisecond).String(), mostRestart.String(), took <= mostRestart)
+	b.Row("opening of the ledger, of it", r.Opened.Round(time.Millisecond).String())
 	return nil
 }
 
 // drop drops the day while calls of the next one come.
-func (t *trial) drop(ctx context.Context) error {
+func (b *bench) drop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var d dropped
-	p, err := t.start(ctx, "drop", &d)
+	p, err := b.start(ctx, "drop", &d)
 	if err != nil {
 		return err
 	}
 	p.Kill()
 	slower := float64(d.Hurt) / float64(d.Steady)
-	t.row("load", fmt.Sprintf("%d calls/s", load))
-	t.row("p99 before the day is dropped", d.Steady.String())
-	t.row("p99 of the 5 s after", d.Hurt.String())
-	t.promise("slower by", fmt.Sprintf("%.2f", slower), fmt.Sprint(mostSlower), slower <= mostSlower)
-	t.row("ledger on disk before", mib(d.Before))
-	t.row("ledger on disk after", mib(d.After))
-	t.promise("until the disk had its space back", d.Back.Round(10*time.Millisecond).String(), mostGiveBack.String(), d.Back <= mostGiveBack)
+	b.Row("load", fmt.Sprintf("%d calls/s", load))
+	b.Row("p99 before the day is dropped", d.Steady.String())
+	b.Row("p99 of the 5 s after", d.Hurt.String())
+	b.atMost("slower by", fmt.Sprintf("%.2f", slower), fmt.Sprint(mostSlower), slower <= mostSlower)
+	b.Row("ledger on disk before", mib(d.Before))
+	b.Row("ledger on disk after", mib(d.After))
+	b.atMost("until the disk had its space back", d.Back.Round(10*time.Millisecond).String(), mostGiveBack.String(), d.Back <= mostGiveBack)
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/perdiem/perdiem/archive"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/durable"
 )
 
 type backupCommand struct {
@@ -68,7 +69,7 @@ func (c backupCommand) place(temp string) error {
 	err := rename(temp, c.File)
 	switch {
 	case err == nil:
-		return syncFolder(filepath.Dir(c.File))
+		return durable.SyncFolder(filepath.Dir(c.File))
 	case !c.Overwrite && errors.Is(err, fs.ErrExist):
 		return existsError(c.File, false)
 	default:
@@ -102,14 +103,6 @@ func existsError(file string, isFolder bool) error {
 		return fmt.Errorf("%s is a folder: name a file", file)
 	}
 	return fmt.Errorf("%s exists: name another file, or replace it by --overwrite", file)
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // silence is how long a node may send nothing of a backup.

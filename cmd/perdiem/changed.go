@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/x509"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/perdiem/perdiem/quota"
@@ -44,11 +46,19 @@ var atStart = []struct {
 // changedKeys returns the keys, in the order of the documentation, that mean another thing in b than in a.
 func changedKeys(a, b *config) (keys []string) {
 	for _, k := range atStart {
-		if !reflect.DeepEqual(k.of(a), k.of(b)) {
+		if !isSame(k.of(a), k.of(b)) {
 			keys = append(keys, k.key)
 		}
 	}
 	return keys
+}
+
+// isSame reports whether two values of a key mean the same.
+func isSame(a, b any) bool {
+	if a, ok := a.(callerSources); ok {
+		return a.equal(b.(callerSources))
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // tlsFiles returns the files of the listeners' pairs, wherever the configuration names them.
@@ -63,39 +73,38 @@ func (c *config) tlsFiles() map[string][2]string {
 // dayText is a rule without what its zone keeps in memory.
 func dayText(r quota.DayRule) string { return r.Zone() + " " + r.Starts() }
 
-// callers returns what the sources are told, in a form that can be compared: pools of certificates hold funcs, and are compared by whom they name.
-func (c *identityConfig) callers() any {
-	type source struct {
-		options any
-		issuers [][]byte
-	}
-	sources := []source{}
+// callerSources are what the sources are told, in a form that can be compared.
+type callerSources struct {
+	options []any
+	roots   []*x509.CertPool // that issuers prove who they are to, by source; nil: the system's
+	header  string
+}
+
+func (c callerSources) equal(other callerSources) bool {
+	return c.header == other.header && reflect.DeepEqual(c.options, other.options) && slices.EqualFunc(c.roots, other.roots, (*x509.CertPool).Equal)
+}
+
+// callers returns what the sources are told.
+func (c *identityConfig) callers() callerSources {
+	told := callerSources{header: c.TokenHeader}
 	for _, s := range c.Sources {
-		one := source{}
+		var options any
+		var roots *x509.CertPool
 		switch {
 		case s.Headers != nil:
-			one.options = *s.Headers
+			options = *s.Headers
 		case s.JWT != nil:
 			o := *s.JWT
-			if o.Roots != nil {
-				one.issuers = o.Roots.Subjects() //nolint:staticcheck // it lacks the system's certificates alone, and these are a file's
-			}
-			o.Roots = nil
-			one.options = o
+			roots, o.Roots = o.Roots, nil
+			options = o
 		case s.Introspection != nil:
 			o := *s.Introspection
-			if o.Roots != nil {
-				one.issuers = o.Roots.Subjects() //nolint:staticcheck // as above
-			}
-			o.Roots = nil
-			one.options = o
+			roots, o.Roots = o.Roots, nil
+			options = o
 		}
-		sources = append(sources, one)
+		told.options, told.roots = append(told.options, options), append(told.roots, roots)
 	}
-	return struct {
-		sources []source
-		header  string
-	}{sources, c.TokenHeader}
+	return told
 }
 
 // tellChanged says which of the configuration's keys have changed since the start, and that the node goes on without them.

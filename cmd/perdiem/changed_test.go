@@ -1,12 +1,17 @@
 package main
 
 import (
+	"crypto/x509"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/testkit"
 )
 
 // TestChangedKeys tells of each key of perdiem.yaml that it has changed, and of none that has not.
@@ -51,6 +56,41 @@ func TestChangedKeys(t *testing.T) {
 		}
 		if got := changedKeys(parse(c.from), parse(c.from)); got != nil {
 			t.Errorf("%s: %v", c.from, got)
+		}
+	}
+}
+
+// TestChangedAuthorities replaces the certificates by which an issuer is known, by others of the same name.
+func TestChangedAuthorities(t *testing.T) {
+	pool := func() *x509.CertPool {
+		t.Helper()
+		certificate, _, err := testkit.Certificate(time.Now(), time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := x509.NewCertPool()
+		if !p.AppendCertsFromPEM(certificate) {
+			t.Fatal("no certificate")
+		}
+		return p
+	}
+	told := func(roots *x509.CertPool) *config {
+		return &config{Identity: identityConfig{Sources: []sourceConfig{{JWT: &identity.JWTOptions{Roots: roots}}, {Introspection: &identity.IntrospectionOptions{Roots: roots}}}}}
+	}
+	one, other := pool(), pool()
+	for _, c := range []struct {
+		from, to *x509.CertPool
+		want     []string
+	}{
+		{one, one, nil},
+		{one, one.Clone(), nil},
+		{nil, nil, nil},
+		{one, other, []string{"identity"}},
+		{one, nil, []string{"identity"}},
+		{nil, one, []string{"identity"}},
+	} {
+		if got := changedKeys(told(c.from), told(c.to)); !slices.Equal(got, c.want) {
+			t.Errorf("%p, then %p: %v, want %v", c.from, c.to, got, c.want)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
 // connection says to which running node a command speaks, and with which key.
@@ -121,19 +122,11 @@ func parseServer(text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, fmt.Errorf("--server %q: write it as https://HOST or http://127.0.0.1:PORT", text)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !netaddr.IsLoopback(u.Hostname()):
 		return nil, fmt.Errorf("--server %s: http would send the operator's key in the open; use https, or a tunnel to 127.0.0.1", text)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	return u, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
 }
 
 // reachable turns an address at which all of the machine's are listened at into one that can be asked.

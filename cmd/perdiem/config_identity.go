@@ -20,6 +20,7 @@ type identityConfig struct {
 	TokenHeader      string          // the header that may hold a credential besides Authorization; empty: none
 	UnknownTier      string          // of applications first met in a valid token; empty: they are refused
 	UnknownTierNamed yamldoc.Problem // where the configuration names it; without a text
+	SecretFiles      []string        // that secrets were read from
 }
 
 // sourceConfig is one source of identity: the one that is not nil or, where all are, perdiem's own tokens.
@@ -239,6 +240,7 @@ func (p *configParser) secret(n yamldoc.Node) (string, bool) {
 		n.Problem("%s is empty; it is to hold the secret", p.inFolder(name))
 		return "", false
 	}
+	p.config.Identity.SecretFiles = append(p.config.Identity.SecretFiles, p.inFolder(name))
 	return secret, true
 }
 

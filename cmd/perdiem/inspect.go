@@ -167,6 +167,8 @@ func (f *findings) inspectData() {
 	switch {
 	case err == nil && !info.IsDir():
 		f.report("data", "%s is a file; name a folder", folder)
+	case err == nil && isKernels(folder):
+		f.report("data", "the folder %s cannot be written to: what is in it is the kernel's alone", folder)
 	case err == nil:
 		if err := mayWrite(folder); err != nil {
 			f.report("data", "the folder %s cannot be written to: %v", folder, err)
@@ -191,6 +193,8 @@ func (f *findings) inspectParent(folder string) {
 		f.report("data", "the folder %s cannot be made: %v", folder, err)
 	case !info.IsDir():
 		f.report("data", "the folder %s cannot be made, since %s is a file", folder, parent)
+	case isKernels(parent):
+		f.report("data", "the folder %s cannot be made, since what is in %s is the kernel's alone", folder, parent)
 	default:
 		if err := mayWrite(parent); err != nil {
 			f.report("data", "the folder %s cannot be made in %s: %v", folder, parent, err)

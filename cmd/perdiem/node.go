@@ -58,6 +58,9 @@ type node struct {
 	backups   backups
 	pairs     map[string]*keypair.Pair // certificates by the listener's name
 
+	restoration embedledger.Restoration // the last one; zero: there was none
+	kept        map[catalog.Change]bool // what the last catalog's file wanted to be otherwise; whoever applies the file has it to themselves
+
 	following sync.WaitGroup     // what follows the registry
 	unfollow  context.CancelFunc // ends it
 	failed    chan error         // a door that closed by itself
@@ -104,9 +107,11 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 			err = errors.Join(err, n.stop(ctx))
 		}
 	}()
-	if n.lock, err = lockFolder(c.Data); err != nil {
+	claimed, err := claimFolder(c.Data)
+	if err != nil {
 		return nil, err
 	}
+	n.lock = claimed.lock
 	if err := refuseHalfRestored(c.Data); err != nil {
 		return nil, err
 	}
@@ -117,10 +122,10 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	if err := n.openPairs(); err != nil {
 		return nil, err
 	}
-	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
-		return nil, err
+	if err := n.listen(); err != nil { // before the stores are made: whoever started a node twice finds nothing left behind
+		return nil, errors.Join(err, claimed.remove())
 	}
-	if err := n.listen(); err != nil {
+	if err := n.openStores(ctx, o.AcceptLedger); err != nil {
 		return nil, err
 	}
 	if err := n.configure(ctx); err != nil {
@@ -163,14 +168,17 @@ func (n *node) configure(ctx context.Context) error {
 	if err := n.registry.SetSetting(ctx, ledgerSetting, n.ledger.ID()); err != nil {
 		return err
 	}
-	if err := n.keepDayRule(ctx); err != nil {
+	if err := errors.Join(n.keepDayRule(ctx), n.keepRestoration(ctx)); err != nil {
 		return err
 	}
 	if n.tokenKey, err = identity.OpenTokenKey(ctx, n.registry.KeepSetting); err != nil {
 		return err
 	}
-	n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile)
-	return err
+	if n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile); err != nil {
+		return err
+	}
+	n.warnOfOpenSecrets()
+	return nil
 }
 
 // swapped hears of each new snapshot of the catalog.
@@ -182,10 +190,19 @@ func (n *node) swapped(s *catalog.Snapshot) {
 	n.telemetry.SetEndpoints(ids)
 }
 
-func (n *node) logChanges(changes []catalog.Change) {
+// logChanges logs what was changed, and returns how much that was. What was kept is logged when it was not the last time, too.
+func (n *node) logChanges(changes []catalog.Change) (made int) {
+	kept := map[catalog.Change]bool{}
 	for _, c := range changes {
+		if c.Op != catalog.Kept {
+			made++
+		} else if kept[c] = true; n.kept[c] {
+			continue
+		}
 		n.log.Info("catalog changed", "change", c.String())
 	}
+	n.kept = kept
+	return made
 }
 
 // The registry's settings that tie it to its ledger.
@@ -222,6 +239,9 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: set the clock right and start again; or, if the clock is right, move %s away and start once with --accept-ledger, "+
 			"which forgets what was used today", err, folder)
+	}
+	if n.restoration, err = n.readRestoration(ctx); err != nil {
+		return err
 	}
 	n.tellRestored(day)
 	if err := n.ledger.Drop(day.Date - quota.Date(n.config.RetentionDays)); err != nil { // retention_days may have been lowered
@@ -415,9 +435,8 @@ func (n *node) ready() error {
 
 func (n *node) figures() telemetry.Figures {
 	book, ledger := n.book.Stats(), n.ledger.Stats()
-	restoration, _ := n.ledger.Restored()
 	return telemetry.Figures{
-		Incomplete:     restoration.IsIncomplete(n.book.Day().Start),
+		Incomplete:     n.restoration.IsIncomplete(n.book.Day().Start),
 		LedgerUp:       !book.Down && n.ledger.Healthy() == nil,
 		LedgerRequests: book.Requests,
 		LedgerAsks:     book.Asks,
@@ -477,8 +496,7 @@ func (n *node) reload(ctx context.Context) {
 		}
 		return
 	}
-	n.logChanges(changes)
-	n.log.Info("the catalog was applied", "file", n.config.Catalog, "changes", len(changes))
+	n.log.Info("the catalog was applied", "file", n.config.Catalog, "changes", n.logChanges(changes))
 }
 
 // How long a stop may take: stopTime in all, of which requests under way get drainTime, and leases what is left of returnTime.

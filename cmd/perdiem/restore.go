@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/perdiem/perdiem/adminapi"
 	"github.com/perdiem/perdiem/archive"
+	"github.com/perdiem/perdiem/internal/durable"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
@@ -181,7 +183,7 @@ func putInPlace(staging, folder string) error {
 			return err
 		}
 	}
-	return syncFolder(folder)
+	return durable.SyncFolder(folder)
 }
 
 // forgotten says what a restored node does not know.
@@ -193,9 +195,41 @@ func forgotten(m *archive.Manifest, last quota.Day) string {
 	return text + "; tokens revoked and limits changed since then are to be revoked and changed again"
 }
 
+// restoredSetting is what the registry knows of a restoration of its node. The ledger knows of it, too, and may be lost; then its mark is not.
+const restoredSetting = "ledger.restored"
+
+// readRestoration returns the last restoration that the ledger or the registry knows of; zero where there was none.
+func (n *node) readRestoration(ctx context.Context) (embedledger.Restoration, error) {
+	last, _ := n.ledger.Restored()
+	kept, ok, err := n.registry.Setting(ctx, restoredSetting)
+	if err != nil || !ok {
+		return last, err
+	}
+	var r embedledger.Restoration
+	if err := json.Unmarshal([]byte(kept), &r); err != nil {
+		return last, fmt.Errorf("what the registry says of its restoration is damaged: %w", err)
+	}
+	if r.At.After(last.At) {
+		last = r
+	}
+	return last, nil
+}
+
+// keepRestoration has the registry know of the restoration, if there was one.
+func (n *node) keepRestoration(ctx context.Context) error {
+	if n.restoration.At.IsZero() {
+		return nil
+	}
+	text, err := json.Marshal(n.restoration)
+	if err != nil {
+		return err
+	}
+	return n.registry.SetSetting(ctx, restoredSetting, string(text))
+}
+
 // tellRestored tells the operator what the counters of the running day may lack.
 func (n *node) tellRestored(day quota.Day) {
-	if r, ok := n.ledger.Restored(); ok && r.IsIncomplete(day.Start) {
+	if r := n.restoration; !r.At.IsZero() && r.IsIncomplete(day.Start) {
 		n.log.Warn("the stores were restored from a backup: what was granted since then, until they were restored, is not counted, and may be admitted again until the reset",
 			"backup", r.Made.Format(time.RFC3339), "restored", r.At.Format(time.RFC3339), "day", day.Date.String(), "reset", day.End.UTC().Format(time.RFC3339))
 	}
@@ -203,8 +237,8 @@ func (n *node) tellRestored(day quota.Day) {
 
 // restored returns what the node's status says of a restoration; nil where there was none.
 func (n *node) restored() *adminapi.Restored {
-	r, ok := n.ledger.Restored()
-	if !ok {
+	r := n.restoration
+	if r.At.IsZero() {
 		return nil
 	}
 	return &adminapi.Restored{Backup: r.Made, At: r.At, Incomplete: r.IsIncomplete(n.book.Day().Start)}

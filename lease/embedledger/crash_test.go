@@ -52,6 +52,11 @@ func crashes(t *testing.T, tale story, durability embedledger.Durability, unsync
 			t.Fatalf("step %d: %v", i, err)
 		}
 		done.Store(int64(i + 1))
+		if i%17 == 16 { // another log begins before the last one ends
+			if err := l.FlushStore(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if i%40 == 39 {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)

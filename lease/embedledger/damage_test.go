@@ -103,6 +103,7 @@ func TestDamage(t *testing.T) {
 // TestMissing takes a file away.
 func TestMissing(t *testing.T) {
 	for _, test := range []struct{ pattern, says string }{
+		{"*.log", ".log is damaged: it is missing, and with it the last changes"},
 		{"*.sst", "its files do not fit together"},
 		{"MANIFEST-*", "file MANIFEST-"},
 		{"marker.manifest.*", "file marker.manifest is damaged"},
@@ -143,6 +144,85 @@ func TestMissing(t *testing.T) {
 				t.Errorf("Open: %v, want %q and how to go on", err, test.says)
 			}
 		})
+	}
+}
+
+// TestMissingLog takes the newest log away after each crash of a story: the ledger must refuse to open, and name it, unless nothing was in it yet.
+func TestMissingLog(t *testing.T) {
+	for _, unsynced := range []int{0, 100} {
+		tale := newStory(60)
+		refused := 0
+		for _, c := range crashes(t, tale, embedledger.Disk, unsynced) {
+			names, err := c.fs.List(storyFolder)
+			if err != nil {
+				continue // before the folder was made
+			}
+			newest := ""
+			for _, name := range names {
+				if filepath.Ext(name) == ".log" && !strings.HasPrefix(name, "marker.") {
+					newest = max(newest, name)
+				}
+			}
+			if newest == "" {
+				continue
+			}
+			if err := c.fs.Remove(filepath.Join(storyFolder, newest)); err != nil {
+				t.Fatal(err)
+			}
+			c.what += ", without " + newest
+			switch err := c.survives(tale, embedledger.Disk); {
+			case err == nil:
+			case strings.Contains(err.Error(), "file "+newest+" is damaged: it is missing") && strings.Contains(err.Error(), "move it away"):
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+		if refused < len(tale.steps) {
+			t.Errorf("%d%% unsynced: only %d refused", unsynced, refused)
+		}
+	}
+}
+
+// TestMarkerlessLedger opens a ledger as earlier versions left it, and a copy: without the marker of the newest log.
+func TestMarkerlessLedger(t *testing.T) {
+	mem := vfs.NewMem()
+	tale := newStory(60)
+	for range 2 {
+		l, err := embedledger.Open(storyOptions(mem, embedledger.Disk))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(tale.steps) > 0 {
+			for _, step := range tale.steps {
+				if err := step(l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tale.steps = nil
+		}
+		if wrong := tale.states[len(tale.states)-1].differs(l); wrong != "" {
+			t.Error(wrong)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := mem.List(storyFolder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		markers := 0
+		for _, name := range names {
+			if strings.HasPrefix(name, "marker.newest-log.") {
+				markers++
+				if err := mem.Remove(filepath.Join(storyFolder, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if markers != 1 {
+			t.Errorf("%d markers among %v", markers, names)
+		}
 	}
 }
 

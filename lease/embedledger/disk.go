@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 )
 
 // patience is how long a write that found no room waits before it is tried again.
@@ -32,6 +33,7 @@ type disk struct {
 	vfs.FS
 	sync    bool
 	aside   string                // the folder of copies
+	newest  *atomicfs.Marker      // of the newest log; nil until the store is opened
 	patient atomic.Bool           // set once the ledger is open
 	short   atomic.Int32          // writes that wait for room
 	failure atomic.Pointer[error] // why the files are frozen; nil: they are not
@@ -123,10 +125,9 @@ func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	}
 	f := d.open("create", name, func() (vfs.File, error) { return d.FS.Create(name, c) })
 	if strings.HasPrefix(d.PathBase(name), "MANIFEST-") {
-		folder, _ := d.OpenDir(d.PathDir(name))
-		_ = folder.Sync() // errors freeze the files
-		_ = folder.Close()
+		d.syncFolder(d.PathDir(name))
 	}
+	d.noteLog(name)
 	return f, nil
 }
 
@@ -140,7 +141,9 @@ func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Open
 
 // ReuseForWrite implements [vfs.FS].
 func (d *disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.open("create", newname, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldname, newname, c) }), nil
+	f := d.open("create", newname, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldname, newname, c) })
+	d.noteLog(newname)
+	return f, nil
 }
 
 // OpenDir implements [vfs.FS].

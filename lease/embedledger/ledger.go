@@ -7,7 +7,7 @@
 //
 // The ledger never gives a wrong answer instead of none. When the disk is almost full, grants stop until there is
 // room; when it fails, the ledger answers no one any more, [Ledger.Healthy] says why, and the process lives on. Files that
-// are damaged are refused at the start, by name.
+// are damaged or gone are refused at the start, by name.
 package embedledger
 
 import (
@@ -157,6 +157,9 @@ func (l *Ledger) load(o *pebble.Options) error {
 	}
 	l.last = last
 	l.durable.raise(last)
+	if err := l.disk.markNewest(l.dir); err != nil {
+		return err
+	}
 	if l.db, err = pebble.Open(l.dir, o); err != nil {
 		err = &damage{how: oneLine(err)}
 	} else {
@@ -236,6 +239,9 @@ func (l *Ledger) shut() error {
 	var err error
 	if l.db != nil {
 		err = l.db.Close()
+	}
+	if l.disk.newest != nil {
+		err = errors.Join(err, l.disk.newest.Close())
 	}
 	return errors.Join(err, l.lock.Close())
 }

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -73,6 +72,9 @@ func (v verifier) before(o *pebble.Options) (last uint64, err error) {
 	}
 	first, err := v.manifest(v.fs.PathBase(desc.ManifestFilename))
 	if err != nil {
+		return 0, err
+	}
+	if err := v.newest(names, first); err != nil {
 		return 0, err
 	}
 	return v.logs(names, first)
@@ -162,8 +164,7 @@ func (v verifier) logs(names []string, first uint64) (last uint64, err error) {
 	}
 	var logs []log
 	for _, name := range names {
-		digits, isLog := strings.CutSuffix(name, ".log")
-		if n, err := strconv.ParseUint(digits, 10, 64); isLog && err == nil && n >= first {
+		if n, ok := logNumber(name); ok && n >= first {
 			logs = append(logs, log{n, name})
 		}
 	}

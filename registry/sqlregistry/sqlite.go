@@ -16,6 +16,7 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/durable"
 )
 
 // Options are what a registry may be told besides where it is.
@@ -87,16 +88,7 @@ func ownerOnly(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), syncFolder(filepath.Dir(path)))
-}
-
-// syncFolder makes a new file's name survive a loss of power.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(f.Close(), durable.SyncFolder(filepath.Dir(path)))
 }
 
 // checkSQLite reads the file through for damage, unless it is large.
