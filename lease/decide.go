@@ -13,6 +13,7 @@ type call struct {
 	app   *applicationAccount
 	key   MemberKey // of the member's account, when the call has a member
 	now   time.Time // when it began to wait for the lane
+	near  uint8     // the percentage of its limit that the member has come to, where that is to be told; else 0
 }
 
 // verdict is what its accounts say to a call.
@@ -83,6 +84,9 @@ func (c *call) book(d quota.Decision, member *account) {
 	c.app.account.book(d, d.Refused != quota.None, c.Limits.Application)
 	if member != nil {
 		member.book(d, d.Refused == quota.Member, c.Limits.Member)
+		if 100*d.Member.Used >= nearPercent*int64(d.Member.Limit) {
+			c.comeNear(&d, member)
+		}
 	}
 	if d.Refused == quota.Member {
 		c.app.refusedForMember++
