@@ -393,7 +393,7 @@ func TestAuditIsBounded(t *testing.T) {
 func TestSchemas(t *testing.T) {
 	path := file(t)
 	r := openAt(t, path, registrytest.NewClock())
-	for _, table := range []string{"catalog_version", "catalog_items", "overrides", "revocations", "tokens", "settings", "audit", "applications", "history", "history_names", "history_writers"} {
+	for _, table := range []string{"catalog_version", "catalog_items", "overrides", "revocations", "tokens", "settings", "audit", "applications", "history", "history_names", "history_writers", "near_members"} {
 		if _, err := r.writer.ExecContext(t.Context(), "DROP TABLE "+table); err != nil {
 			t.Fatal(err)
 		}
