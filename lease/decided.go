@@ -11,6 +11,9 @@ type Decided struct {
 	Admitted         int64 // calls charged
 	Refused          int64 // calls refused for either limit
 	RefusedForMember int64 // those of them for a member's limit
+
+	Used  int64       // calls used of the application's limit today, as in [Usage]; -1 where the node does not know it at the moment
+	Limit quota.Limit // the application's, as its last call had it
 }
 
 // outcomes count an account's decisions since they were last told.
@@ -38,13 +41,17 @@ func (b *Book) Decided(tell func(Decided)) {
 		e.mu.Unlock()
 		for _, app := range list {
 			app.mu.Lock()
-			o := app.outcomes
+			o, used, limit := app.outcomes, app.account.used(), app.account.limit
+			if !app.account.known {
+				used = -1
+			}
 			app.outcomes = outcomes{}
 			app.mu.Unlock()
 			if o != (outcomes{}) {
 				tell(Decided{
 					Day: e.day, Application: app.application, Endpoint: app.endpoint,
 					Admitted: o.admitted, Refused: o.refused, RefusedForMember: o.refusedForMember,
+					Used: used, Limit: limit,
 				})
 			}
 		}

@@ -53,12 +53,17 @@ func TestDecidedTellsEachDecisionOnce(t *testing.T) {
 		got.check(t, want)
 		got.listen(b)
 		got.check(t, want)
-		var names []string
-		take(t, b, Call{Application: "beta", Endpoint: "posts.find", Limits: quota.Limits{Application: 1, Member: 1}, Cost: 1})
-		b.Decided(func(d Decided) { names = append(names, d.Application+" "+d.Endpoint) })
-		if diff := cmp.Diff([]string{"beta posts.find"}, names); diff != "" {
-			t.Errorf("names (-want +got):\n%s", diff)
+		var all []Decided
+		take(t, b, Call{Application: "beta", Endpoint: "posts.find", Limits: quota.Limits{Application: 100, Member: 1}, Cost: 60})
+		b.Decided(func(d Decided) { all = append(all, d) })
+		if diff := cmp.Diff([]Decided{{Day: b.Day(), Application: "beta", Endpoint: "posts.find", Admitted: 60, Used: 60, Limit: 100}}, all); diff != "" {
+			t.Errorf("all of it (-want +got):\n%s", diff)
 		}
+		l.set(errors.New("boom"))
+		if _, err := b.Take(context.Background(), Call{Application: "beta", Endpoint: "posts.find", Limits: quota.Limits{Application: 100, Member: 1}, Cost: 10}); err == nil {
+			t.Error("decided without a ledger")
+		}
+		l.set(nil)
 	})
 }
 

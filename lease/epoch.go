@@ -47,10 +47,10 @@ type applicationAccount struct {
 	slot   MemberKey // spreads what is done for all accounts over time, as a member's key does
 
 	mu               sync.Mutex // guards what follows
+	outcomes         outcomes   // in the processor's cache line that an admitted call changes anyway
 	account          account
 	refusedForMember uint32 // since the last note
-	outcomes         outcomes
-	notedCall        int64 // the lastCall that the ledger knows, or is being told
+	notedCall        int64  // the lastCall that the ledger knows, or is being told
 
 	lastCall atomic.Int64 // Unix seconds
 }
