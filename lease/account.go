@@ -27,6 +27,7 @@ type account struct {
 	sweep   uint8       // the sweep that last saw the account
 	known   bool        // granted is what the ledger said last, and nothing has gone wrong since
 	noting  bool        // a return or a note is on its way to the ledger
+	told    uint8       // of a member's: the percentage of the limit that was last told of; 0: none was
 	topping bool        // the lane is to top it up: calls are taken from it meanwhile, and nothing is returned once it is asked for
 }
 

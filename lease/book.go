@@ -40,7 +40,10 @@ type Options struct {
 	// answered with an error.
 	AdmitWhenDown bool
 	// Wait is how long a call may wait for the ledger: 5 s unless told.
-	Wait   time.Duration
+	Wait time.Duration
+	// Near is told when a member has come to another percentage of its limit, from 50 on; nil: nobody is. It is told on the member's call, which
+	// waits for it, by many calls at a time, and it must not call the book.
+	Near   func(Near)
 	Now    func() time.Time // time.Now unless told
 	Logger *slog.Logger     // slog.Default() unless told
 }
@@ -50,6 +53,7 @@ type Book struct {
 	ledger  Ledger
 	rule    quota.DayRule
 	wait    time.Duration
+	near    func(Near)
 	now     func() time.Time
 	started time.Time
 	secret  [16]byte
@@ -76,11 +80,14 @@ func Open(o Options) (*Book, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Near == nil {
+		o.Near = func(Near) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	b := &Book{
-		ledger: o.Ledger, rule: o.Rule, wait: o.Wait, now: o.Now, started: o.Now(), secret: o.Ledger.HashKey(),
+		ledger: o.Ledger, rule: o.Rule, wait: o.Wait, near: o.Near, now: o.Now, started: o.Now(), secret: o.Ledger.HashKey(),
 	}
 	b.waiters.New = func() any {
 		return &waiter{done: make(chan struct{}, 1)}
@@ -134,6 +141,9 @@ func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
 		}
 		if now.Before(e.day.End) {
 			k.app.called(now)
+			if k.near > 0 {
+				b.near(Near{Day: e.day.Date, Application: c.Application, Endpoint: c.Endpoint, Member: c.Member, Percent: int(k.near)})
+			}
 			return d, nil
 		}
 		// The reset has come, perhaps while the call waited or the process was stopped. It is decided again in the new day; the old day's
@@ -154,6 +164,7 @@ func (b *Book) waitFor(ctx context.Context, k *call) (quota.Decision, error) {
 	w.call, w.answer, w.err = *k, quota.Decision{}, nil
 	w.state.Store(unanswered)
 	if d, v := b.lane.enqueue(w); v != short {
+		k.near = w.near
 		b.waiters.Put(w)
 		return d, nil
 	}
@@ -173,6 +184,7 @@ func (b *Book) waitFor(ctx context.Context, k *call) (quota.Decision, error) {
 		<-w.done
 	}
 	d, err := w.answer, w.err
+	k.near = w.near
 	w.call = call{}
 	b.waiters.Put(w)
 	return d, err

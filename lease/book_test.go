@@ -418,9 +418,17 @@ func TestAUsedUpApplication(t *testing.T) {
 		counted("at once")
 		time.Sleep(2 * time.Second) // of the faked clock: the sweeper notes what was refused
 		counted("after a sweep")
+		for range 2 {
+			take(t, b, post("m-1", 5, 5))
+		}
+		b.Decided(func(d Decided) {
+			if d.Admitted != 5 || d.Refused != refused+2 || d.RefusedForMember != 0 {
+				t.Errorf("decided: %+v", d)
+			}
+		})
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if r := l.counter(b.Day().Date, application); r.Refused != refused {
+		if r := l.counter(b.Day().Date, application); r.Refused != refused { // the last two are noted at the next sweep
 			t.Errorf("the ledger counts %d refusals, want %d", r.Refused, refused)
 		}
 	})

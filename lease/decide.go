@@ -13,6 +13,7 @@ type call struct {
 	app   *applicationAccount
 	key   MemberKey // of the member's account, when the call has a member
 	now   time.Time // when it began to wait for the lane
+	near  uint8     // the percentage of its limit that the member has come to, where that is to be told; else 0
 }
 
 // verdict is what its accounts say to a call.
@@ -106,6 +107,9 @@ func (c *call) book(d quota.Decision, member *account) {
 	c.app.account.book(d, d.Refused != quota.None, c.Limits.Application)
 	if member != nil {
 		member.book(d, d.Refused == quota.Member, c.Limits.Member)
+		if 100*d.Member.Used >= nearPercent*int64(d.Member.Limit) {
+			c.comeNear(&d, member)
+		}
 	}
 	switch d.Refused {
 	case quota.Application:
@@ -115,6 +119,7 @@ func (c *call) book(d quota.Decision, member *account) {
 	case quota.Member:
 		c.app.refusedForMember++
 	}
+	c.app.outcomes.add(&d, 1)
 }
 
 // lock locks the call's accounts and returns the member's, which is made when there is none, and nil when the call has no member.
@@ -164,4 +169,5 @@ func (c *call) undo(d quota.Decision) {
 	if d.Refused == quota.Member && c.app.refusedForMember > 0 {
 		c.app.refusedForMember--
 	}
+	c.app.outcomes.add(&d, -1)
 }

@@ -47,6 +47,7 @@ type applicationAccount struct {
 	slot   MemberKey // spreads what is done for all accounts over time, as a member's key does
 
 	mu               sync.Mutex // guards what follows
+	outcomes         outcomes   // in the processor's cache line that an admitted call changes anyway
 	account          account
 	refusedForMember uint32 // since the last note
 	notedCall        int64  // the lastCall that the ledger knows, or is being told
@@ -56,7 +57,7 @@ type applicationAccount struct {
 	// What a call is refused by without mu, so that the callers of an application that is used up, who come most and try again, do not queue
 	// for it. What is used never falls in a day, so a count that reached the limit once does as long as the limit is no higher.
 	wall        atomic.Int64  // calls used when a call was last refused with nothing left; 0 before
-	wallRefused atomic.Uint32 // calls refused by it since the last note
+	wallRefused atomic.Uint32 // calls refused by it and not booked yet
 }
 
 // called notes that a call was decided at now.
@@ -69,9 +70,14 @@ func (a *applicationAccount) called(now time.Time) {
 	}
 }
 
-// refusals returns the calls refused since the last note. The caller holds mu.
-func (a *applicationAccount) refusals() int64 {
-	return int64(a.account.refused) + int64(a.wallRefused.Load())
+// bookWall books what was refused at the wall. The caller holds mu, and calls it before it reads what was refused.
+func (a *applicationAccount) bookWall() {
+	if a.wallRefused.Load() == 0 {
+		return
+	}
+	n := a.wallRefused.Swap(0)
+	a.account.refused += n
+	a.outcomes.refused += int64(n)
 }
 
 // shard is a part of the members' accounts.

@@ -248,10 +248,12 @@ func (s *sweeper) sweepShard(sh *shard, over bool, visit func(*account, *applica
 
 // take takes out of an account, whose lock is held, what goes to the ledger.
 func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give int64) {
+	if app != nil {
+		app.bookWall()
+	}
 	r := Return{Counter: Counter{Member: key}, Calls: give, Refused: int64(a.refused)}
 	if app != nil {
 		r.Counter = Counter{Application: app.application, Endpoint: app.endpoint}
-		r.Refused = app.refusals()
 		r.RefusedForMember = int64(app.refusedForMember)
 		if last := app.lastCall.Load(); last != app.notedCall {
 			r.LastCall = last
@@ -263,13 +265,12 @@ func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give 
 	// The account is emptied before the return is sent: what may be back in the ledger can be spent no more.
 	a.have -= give
 	a.granted -= give
+	a.refused = 0
 	a.noting = true
 	if app != nil {
-		app.wallRefused.Add(-uint32(r.Refused - int64(a.refused)))
 		app.refusedForMember = 0
 		app.notedCall = max(app.notedCall, r.LastCall)
 	}
-	a.refused = 0
 	s.returns = append(s.returns, r)
 	s.from = append(s.from, noted{app: app})
 }

@@ -25,7 +25,8 @@ func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 		r := &records[i]
 		app.mu.Lock()
 		r.Granted = app.account.usedOf(r.Granted)
-		r.Refused += app.refusals()
+		app.bookWall()
+		r.Refused += int64(app.account.refused)
 		r.RefusedForMember += int64(app.refusedForMember)
 		r.LastCall = max(r.LastCall, app.lastCall.Load())
 		app.mu.Unlock()
@@ -44,11 +45,25 @@ func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 // MemberUsage returns what a member has used today of each of the endpoints through an application. It is as exact as
 // [Book.Usage].
 func (b *Book) MemberUsage(ctx context.Context, application, member string, endpoints []string) ([]MemberUsage, error) {
-	e := b.epoch(b.now())
 	keys := make([]MemberKey, len(endpoints))
 	for i, endpoint := range endpoints {
 		keys[i] = NewMemberKey(b.secret, application, endpoint, member)
 	}
+	return b.membersUsage(ctx, keys)
+}
+
+// MembersUsage returns what each of the members has used today of an endpoint through an application. It is as exact as [Book.Usage].
+func (b *Book) MembersUsage(ctx context.Context, application, endpoint string, members []string) ([]MemberUsage, error) {
+	hasher := newHasher(b.secret, application, endpoint)
+	keys := make([]MemberKey, len(members))
+	for i, member := range members {
+		keys[i] = hasher.key(member)
+	}
+	return b.membersUsage(ctx, keys)
+}
+
+func (b *Book) membersUsage(ctx context.Context, keys []MemberKey) ([]MemberUsage, error) {
+	e := b.epoch(b.now())
 	b.sweeper.notes.Lock() // as in Usage
 	defer b.sweeper.notes.Unlock()
 	usages := make([]MemberUsage, 0, len(keys))

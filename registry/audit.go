@@ -2,7 +2,7 @@ package registry
 
 import "time"
 
-// AuditEntry is one change: who made it, to what, and what it was before and after.
+// AuditEntry is one change: who made it, to what, and what it was before and after. It names no member.
 type AuditEntry struct {
 	Seq     int64     // rises with each entry
 	At      time.Time // to the millisecond
@@ -29,4 +29,6 @@ const (
 	ActionRemoveAccount = "account.remove"
 	ActionGrant         = "grant.set"
 	ActionWithdraw      = "grant.withdraw"
+
+	ActionSetAlerts = "alerts.set"
 )

@@ -4,6 +4,9 @@
 // the catalog says of limits. [Reader.Today] serves operators, who may read everything; [Reader.Own] serves a caller that asks with
 // its own credential, and holds it to what it may see and how often it may ask.
 //
+// A [History] records what became of calls by the hour, and reads it back by hour and by day. [NearMembers] keeps the members who are near
+// their limits by name, until the day ends.
+//
 // Reading is never charged and changes no counter. A report is of one moment and one day: a reading that runs into the
 // reset is begun again.
 package usage
@@ -47,12 +50,13 @@ type Counters interface {
 	Member(ctx context.Context, application, member string, endpoints []string) ([]MemberCounts, error)
 }
 
-// Options are what a [Reader] needs. All but ApplicationOnly are required.
+// Options are what a [Reader] needs. All but Near and ApplicationOnly are required.
 type Options struct {
 	Catalog         func() *catalog.Snapshot // the catalog that holds now
 	Counters        Counters
 	Now             func() time.Time
-	ApplicationOnly bool // [Reader.Own] refuses members' tokens
+	Near            *NearMembers // who is near a limit; nil: nobody is kept by name
+	ApplicationOnly bool         // [Reader.Own] refuses members' tokens
 }
 
 // Reader reads today's usage. It is safe for concurrent use.
@@ -60,6 +64,7 @@ type Reader struct {
 	catalog         func() *catalog.Snapshot
 	counters        Counters
 	now             func() time.Time
+	near            *NearMembers // nil: nobody is kept by name
 	applicationOnly bool
 	guard           guard
 }
@@ -75,7 +80,7 @@ func New(o Options) (*Reader, error) {
 		return nil, errors.New("usage: no clock")
 	}
 	return &Reader{
-		catalog: o.Catalog, counters: o.Counters, now: o.Now, applicationOnly: o.ApplicationOnly,
+		catalog: o.Catalog, counters: o.Counters, now: o.Now, near: o.Near, applicationOnly: o.ApplicationOnly,
 		guard: newGuard(),
 	}, nil
 }

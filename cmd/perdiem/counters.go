@@ -31,12 +31,29 @@ func (c counters) Application(ctx context.Context, application string) ([]usage.
 
 func (c counters) Member(ctx context.Context, application, member string, endpoints []string) ([]usage.MemberCounts, error) {
 	used, err := c.book.MemberUsage(ctx, application, member, endpoints)
-	if err != nil {
-		return nil, err
-	}
+	return memberCounts(used), err
+}
+
+// members returns the counts of members at one endpoint, in their order.
+func (c counters) members(ctx context.Context, application, endpoint string, members []string) ([]usage.MemberCounts, error) {
+	used, err := c.book.MembersUsage(ctx, application, endpoint, members)
+	return memberCounts(used), err
+}
+
+func memberCounts(used []lease.MemberUsage) []usage.MemberCounts {
 	counts := make([]usage.MemberCounts, len(used))
 	for i, u := range used {
 		counts[i] = usage.MemberCounts(u)
 	}
-	return counts, nil
+	return counts
+}
+
+// decided tells what was decided since it was last called.
+func (c counters) decided(tell func(usage.Decided)) {
+	c.book.Decided(func(d lease.Decided) {
+		tell(usage.Decided{
+			Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
+			Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
+		})
+	})
 }

@@ -580,3 +580,43 @@ func BenchmarkLarge(b *testing.B) {
 		closed(b, r)
 	}
 }
+
+// TestOldAuditLosesItsMembers migrates an audit that was written when it still named members.
+func TestOldAuditLosesItsMembers(t *testing.T) {
+	r := openAt(t, file(t), registrytest.NewClock())
+	defer closed(t, r)
+	apply(t, r, registrytest.Catalog())
+	var want []string
+	for i, member := range []string{"", "m-1"} {
+		token, err := r.IssueToken(t.Context(), registry.NewToken{Hash: registry.Hash{byte(i)}, Application: "acme", Member: member})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := "application acme"
+		if member != "" {
+			if _, err := r.writer.ExecContext(t.Context(), "UPDATE audit SET became = 'application acme member m-1' WHERE subject = $1", "token "+token.ID); err != nil {
+				t.Fatal(err)
+			}
+			after += " for a member"
+		}
+		want = append([]string{after}, want...)
+	}
+	migration, err := migrations.ReadFile("migrations/sqlite/00006_audit_without_members.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.writer.ExecContext(t.Context(), string(migration)); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := r.Audit(t.Context(), 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.After)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

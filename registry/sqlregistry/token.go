@@ -69,12 +69,12 @@ func (r *Registry) IssueToken(ctx context.Context, n registry.NewToken) (registr
 	return t, nil
 }
 
-// describeToken says in the audit what a token is for.
+// describeToken says in the audit what a token is for; the audit names no member.
 func describeToken(t registry.Token) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "application %s", t.Application)
 	if t.Member != "" {
-		fmt.Fprintf(&b, " member %s", t.Member)
+		b.WriteString(" for a member")
 	}
 	if !t.Expires.IsZero() {
 		fmt.Fprintf(&b, " expires %s", t.Expires.Format(time.RFC3339))

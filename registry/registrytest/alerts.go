@@ -1,0 +1,175 @@
+package registrytest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// AlertRegistry is a registry that keeps alerts, too.
+type AlertRegistry interface {
+	registry.Registry
+	usage.AlertStore
+}
+
+// RunAlerts runs the suite of stores of alerts. Each call of open returns an empty one of its own, which the suite closes.
+func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *fixture, usage.AlertStore)
+	}{
+		{"settings", testAlertSettings},
+		{"crossings", testCrossings},
+		{"messages", testAlertMessages},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clock := NewClock()
+			r := open(t, clock)
+			t.Cleanup(func() {
+				if err := r.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+			test.run(t, &fixture{Registry: r, clock: clock}, r)
+		})
+	}
+}
+
+func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	want := func(application string, want usage.AlertSettings) {
+		t.Helper()
+		got, err := s.AlertSettings(ctx, application)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("settings of %s: %v (-want +got):\n%s", application, err, diff)
+		}
+	}
+	want("acme", usage.AlertSettings{})
+	want("nobody", usage.AlertSettings{})
+	secret := "whsec_" + strings.Repeat("c2Vj", 8)
+	whole := usage.AlertSettings{
+		Thresholds: []int{50, 100}, Mail: []string{"ops@acme.example"}, WebhookURL: "https://acme.example/hooks/hidden?x=1", WebhookSecret: secret,
+	}
+	for range 2 { // the second changes nothing
+		if err := s.SetAlertSettings(ctx, "acme", whole, "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("acme", whole)
+	want("beta", usage.AlertSettings{})
+	changed := whole
+	changed.WebhookSecret = "whsec_" + strings.Repeat("bmV3", 8)
+	if err := s.SetAlertSettings(ctx, "acme", changed, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetAlertSettings(ctx, "acme", usage.AlertSettings{}, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	want("acme", usage.AlertSettings{})
+	entries, err := f.Audit(ctx, 0, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, fmt.Sprintf("%s %s %s: %s -> %s", e.Actor, e.Action, e.Subject, e.Before, e.After))
+	}
+	const with = "at 50% 100% mail to ops@acme.example webhook"
+	if diff := cmp.Diff([]string{
+		"bob alerts.set alerts of application acme: " + with + " -> at 75% 90% 100%",
+		"ann alerts.set alerts of application acme: " + with + " -> " + with + " with a new secret",
+		"ann alerts.set alerts of application acme: at 75% 90% 100% -> " + with + " with a new secret",
+	}, got); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+	wantKind(t, "an unknown application", s.SetAlertSettings(ctx, "nobody", whole, ""), fault.NotFound)
+	whole.WebhookSecret = "secret"
+	wantKind(t, "settings that cannot be", s.SetAlertSettings(ctx, "acme", whole, ""), fault.Invalid)
+}
+
+func testCrossings(t *testing.T, _ *fixture, s usage.AlertStore) {
+	ctx := t.Context()
+	raise := func(day quota.Date, crossings ...usage.Crossing) {
+		t.Helper()
+		if err := s.RaiseAlerts(ctx, day, crossings, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(day quota.Date, want ...usage.Crossing) {
+		t.Helper()
+		got, err := s.RaisedAlerts(ctx, day)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("crossings of %s: %v (-want +got):\n%s", day, err, diff)
+		}
+	}
+	own := usage.Crossing{Application: "acme", Endpoint: "*", Threshold: 75}
+	member := usage.Crossing{Application: "acme", Endpoint: "*", Member: "日'; --", Threshold: 90}
+	want(historyDay)
+	raise(historyDay, own, member)
+	want(historyDay, own, member)
+	own.Threshold = 100
+	lower := member
+	lower.Threshold = 75
+	raise(historyDay, own, lower)
+	want(historyDay, own, member)
+	want(historyDay + 1)
+	raise(historyDay+1, member)
+	want(historyDay)
+	want(historyDay+1, member)
+}
+
+func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
+	ctx := t.Context()
+	now := f.clock.Now()
+	due := func(at time.Time, limit int, want ...usage.AlertMessage) {
+		t.Helper()
+		got, err := s.DueAlerts(ctx, at, limit)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("due at %v: %v (-want +got):\n%s", at, err, diff)
+		}
+	}
+	due(now, 1)
+	first := usage.AlertMessage{ID: "msg_1", Application: "acme", Channel: usage.ByWebhook, Body: `{"a": "日"}`, Created: now, Due: now}
+	second := usage.AlertMessage{ID: "msg_2", Application: "acme", Channel: usage.ByMail, Body: "{}", Created: now, Due: now.Add(time.Second)}
+	if err := s.RaiseAlerts(ctx, historyDay, nil, []usage.AlertMessage{second, first}); err != nil {
+		t.Fatal(err)
+	}
+	again := usage.Crossing{Application: "acme", Endpoint: "*", Threshold: 75}
+	if err := s.RaiseAlerts(ctx, historyDay, []usage.Crossing{again}, []usage.AlertMessage{first}); err == nil {
+		t.Error("an id was taken twice")
+	}
+	if got, err := s.RaisedAlerts(ctx, historyDay); got != nil || err != nil {
+		t.Errorf("crossings of what was not raised: %v, %v", got, err)
+	}
+	due(now.Add(-time.Millisecond), 10)
+	due(now, 10, first)
+	due(now.Add(time.Second), 10, first, second)
+	due(now.Add(time.Second), 1, first)
+	if err := s.DelayAlert(ctx, "msg_1", now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	first.Due, first.Attempts = now.Add(time.Minute), 1
+	due(now.Add(time.Hour), 10, second, first)
+	for _, id := range []string{"msg_2", "msg_2", "msg_3"} {
+		if err := s.RemoveAlert(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.DelayAlert(ctx, "msg_3", now); err != nil {
+		t.Error(err)
+	}
+	due(now.Add(time.Hour), 10, first)
+	for _, limit := range []int{0, -1, usage.MaxDueAlerts + 1} {
+		_, err := s.DueAlerts(ctx, now, limit)
+		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)
+	}
+}

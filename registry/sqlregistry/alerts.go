@@ -1,0 +1,171 @@
+package sqlregistry
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+var _ usage.AlertStore = (*Registry)(nil)
+
+// AlertSettings returns an application's settings.
+func (r *Registry) AlertSettings(ctx context.Context, application string) (usage.AlertSettings, error) {
+	s, err := readAlertSettings(ctx, r.reader, application)
+	return s, r.failure(err)
+}
+
+func readAlertSettings(ctx context.Context, q querier, application string) (s usage.AlertSettings, err error) {
+	var text string
+	err = q.QueryRowContext(ctx, "SELECT document FROM alert_settings WHERE application = $1", application).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, nil
+	}
+	if err == nil {
+		err = decode(text, &s)
+	}
+	return s, err
+}
+
+// SetAlertSettings sets an application's settings.
+func (r *Registry) SetAlertSettings(ctx context.Context, application string, s usage.AlertSettings, actor string) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	document, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return r.write(ctx, func(tx *sql.Tx) error {
+		if _, err := readApplication(ctx, tx, application); err != nil {
+			return err
+		}
+		was, err := readAlertSettings(ctx, tx, application)
+		if err != nil {
+			return err
+		}
+		if sameAlertSettings(was, s) {
+			return errRollback
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO alert_settings (application, document) VALUES ($1, $2) "+
+			"ON CONFLICT (application) DO UPDATE SET document = excluded.document", application, string(document)); err != nil {
+			return err
+		}
+		after := describeAlerts(s)
+		if s.WebhookSecret != was.WebhookSecret && s.WebhookSecret != "" {
+			after += " with a new secret"
+		}
+		return r.record(ctx, tx, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionSetAlerts, Subject: "alerts of application " + application, Before: describeAlerts(was), After: after,
+		})
+	})
+}
+
+func sameAlertSettings(a, b usage.AlertSettings) bool {
+	return slices.Equal(a.Thresholds, b.Thresholds) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
+}
+
+// describeAlerts says in the audit what settings are. A webhook's path may be a secret in itself.
+func describeAlerts(s usage.AlertSettings) string {
+	text := "at"
+	for _, t := range s.At() {
+		text += fmt.Sprintf(" %d%%", t)
+	}
+	if len(s.Mail) > 0 {
+		text += " mail to " + strings.Join(s.Mail, " ")
+	}
+	if s.WebhookURL != "" {
+		text += " webhook"
+	}
+	return text
+}
+
+// RaiseAlerts keeps crossings, and the messages that tell of them.
+func (r *Registry) RaiseAlerts(ctx context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM alert_crossings WHERE day < $1", day); err != nil {
+			return err
+		}
+		for _, c := range crossings {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO alert_crossings (day, application, endpoint, member, threshold) VALUES ($1, $2, $3, $4, $5) "+
+				"ON CONFLICT (day, application, endpoint, member) DO UPDATE SET threshold = excluded.threshold WHERE alert_crossings.threshold < excluded.threshold",
+				day, c.Application, c.Endpoint, c.Member, c.Threshold); err != nil {
+				return err
+			}
+		}
+		for _, m := range messages {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO alert_messages (id, application, channel, body, created, due, attempts) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+				m.ID, m.Application, string(m.Channel), m.Body, m.Created.UnixMilli(), m.Due.UnixMilli(), m.Attempts); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// RaisedAlerts returns the crossings of a day.
+func (r *Registry) RaisedAlerts(ctx context.Context, day quota.Date) ([]usage.Crossing, error) {
+	rows, err := r.reader.QueryContext(ctx, "SELECT application, endpoint, member, threshold FROM alert_crossings WHERE day = $1 ORDER BY application, endpoint, member", day)
+	if err != nil {
+		return nil, r.failure(err)
+	}
+	defer rows.Close()
+	var crossings []usage.Crossing
+	for rows.Next() {
+		var c usage.Crossing
+		if err := rows.Scan(&c.Application, &c.Endpoint, &c.Member, &c.Threshold); err != nil {
+			return nil, r.failure(err)
+		}
+		crossings = append(crossings, c)
+	}
+	return crossings, r.failure(rows.Err())
+}
+
+// DueAlerts returns messages that are to be tried.
+func (r *Registry) DueAlerts(ctx context.Context, now time.Time, limit int) ([]usage.AlertMessage, error) {
+	if limit < 1 || limit > usage.MaxDueAlerts {
+		return nil, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, usage.MaxDueAlerts)
+	}
+	rows, err := r.reader.QueryContext(ctx, "SELECT id, application, channel, body, created, due, attempts FROM alert_messages WHERE due <= $1 ORDER BY attempts, due, id LIMIT $2",
+		now.UnixMilli(), limit)
+	if err != nil {
+		return nil, r.failure(err)
+	}
+	defer rows.Close()
+	var messages []usage.AlertMessage
+	for rows.Next() {
+		var m usage.AlertMessage
+		var created, due sql.NullInt64
+		if err := rows.Scan(&m.ID, &m.Application, &m.Channel, &m.Body, &created, &due, &m.Attempts); err != nil {
+			return nil, r.failure(err)
+		}
+		m.Created, m.Due = fromMillis(created), fromMillis(due)
+		messages = append(messages, m)
+	}
+	return messages, r.failure(rows.Err())
+}
+
+// DelayAlert has a message tried again.
+func (r *Registry) DelayAlert(ctx context.Context, id string, due time.Time) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE alert_messages SET due = $1, attempts = attempts + 1 WHERE id = $2", due.UnixMilli(), id)
+		return err
+	})
+}
+
+// RemoveAlert forgets a message.
+func (r *Registry) RemoveAlert(ctx context.Context, id string) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM alert_messages WHERE id = $1", id)
+		return err
+	})
+}

@@ -1,0 +1,161 @@
+package usage
+
+import (
+	"context"
+	"encoding/base64"
+	"net/mail"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+)
+
+// AlertSettings say when and how the people of an application are warned before a wall. Without an address and a webhook nobody is.
+type AlertSettings struct {
+	Thresholds    []int    `json:"thresholds,omitempty"`    // percent of a limit, ascending, each from 50 to 100, up to 10; none: 75, 90 and 100
+	Mail          []string `json:"mail,omitempty"`          // addresses, up to 10
+	WebhookURL    string   `json:"webhookUrl,omitempty"`    // empty: none
+	WebhookSecret string   `json:"webhookSecret,omitempty"` // "whsec_" and the base64 of 24 to 64 bytes, as Standard Webhooks has it
+}
+
+const (
+	leastThreshold = 50 // of what lies below, nobody tells: see [Near]
+	maxThresholds  = 10
+	maxAddresses   = 10
+	maxAddressSize = 254 // RFC 5321 4.5.3.1.3, less the angle brackets
+	maxURLSize     = 2000
+	secretPrefix   = "whsec_"
+)
+
+var defaultThresholds = []int{75, 90, 100}
+
+// At returns the thresholds that hold.
+func (s AlertSettings) At() []int {
+	if len(s.Thresholds) == 0 {
+		return defaultThresholds
+	}
+	return s.Thresholds
+}
+
+// Channels returns by which ways somebody is to be warned.
+func (s AlertSettings) Channels() (channels []AlertChannel) {
+	if s.WebhookURL != "" {
+		channels = append(channels, ByWebhook)
+	}
+	if len(s.Mail) > 0 {
+		channels = append(channels, ByMail)
+	}
+	return channels
+}
+
+// Validate reports, as [fault.Invalid], what is wrong with the settings first. Whether a webhook may be reached is known when it is called.
+func (s AlertSettings) Validate() error {
+	switch {
+	case len(s.Thresholds) > maxThresholds:
+		return fault.New(fault.Invalid, "%d thresholds: give up to %d", len(s.Thresholds), maxThresholds)
+	case len(s.Mail) > maxAddresses:
+		return fault.New(fault.Invalid, "%d addresses: give up to %d", len(s.Mail), maxAddresses)
+	case (s.WebhookURL == "") != (s.WebhookSecret == ""):
+		return fault.New(fault.Invalid, "a webhook has an address and a secret: give both or neither")
+	}
+	for i, t := range s.Thresholds {
+		if t < leastThreshold || t > 100 || i > 0 && t <= s.Thresholds[i-1] {
+			return fault.New(fault.Invalid, "threshold %d: give percentages from %d to 100, each higher than the one before", t, leastThreshold)
+		}
+	}
+	for i, address := range s.Mail {
+		if !validAddress(address) {
+			return fault.New(fault.Invalid, "address %.64q: give it as name@host.example, without the name of a person", address)
+		}
+		if slices.Contains(s.Mail[:i], address) {
+			return fault.New(fault.Invalid, "address %.64q is given twice", address)
+		}
+	}
+	if s.WebhookURL == "" {
+		return nil
+	}
+	if u, err := url.Parse(s.WebhookURL); err != nil || len(s.WebhookURL) > maxURLSize || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return fault.New(fault.Invalid, "webhook %.64q: give an address as https://host.example/path, without a user", s.WebhookURL)
+	}
+	if key, err := s.WebhookKey(); err != nil || len(key) < 24 || len(key) > 64 {
+		return fault.New(fault.Invalid, "the webhook's secret: give %s and 24 to 64 bytes in base64", secretPrefix)
+	}
+	return nil
+}
+
+// WebhookKey returns the bytes that the webhook's messages are signed with.
+func (s AlertSettings) WebhookKey() ([]byte, error) {
+	text, ok := strings.CutPrefix(s.WebhookSecret, secretPrefix)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "the webhook's secret does not begin with %s", secretPrefix)
+	}
+	return base64.StdEncoding.Strict().DecodeString(text)
+}
+
+// validAddress reports whether text is one bare address of mail, in ASCII: nothing in it can end a line of a header or a command.
+func validAddress(text string) bool {
+	if len(text) > maxAddressSize || strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII || r <= ' ' || r == 0x7f }) {
+		return false
+	}
+	parsed, err := mail.ParseAddress(text)
+	return err == nil && parsed.Name == "" && parsed.Address == text
+}
+
+// AlertChannel is a way by which an alert is delivered.
+type AlertChannel string
+
+// The channels.
+const (
+	ByWebhook AlertChannel = "webhook"
+	ByMail    AlertChannel = "mail"
+)
+
+// Crossing says that a limit has come to a threshold of its application's settings.
+type Crossing struct {
+	Application string
+	Endpoint    string
+	Member      string // whose limit it is; empty: the application's
+	Threshold   int    // percent: the highest that was crossed
+}
+
+// AlertMessage is what is to be delivered by one channel.
+type AlertMessage struct {
+	ID          string // "msg_" and some random characters: the same however often it is tried
+	Application string
+	Channel     AlertChannel
+	Body        string    // JSON
+	Created     time.Time // to the millisecond, as is Due
+	Due         time.Time // when it is to be tried next
+	Attempts    int       // that failed
+}
+
+// MaxDueAlerts is the most messages that are read at a time.
+const MaxDueAlerts = 100
+
+// AlertStore keeps the settings of alerts, what was told today, and the messages under way, over restarts. Implementations are safe for
+// concurrent use; errors are of package fault. Package registrytest holds what each of them must do.
+type AlertStore interface {
+	// AlertSettings returns an application's settings: zero where none were set. They hold a secret.
+	AlertSettings(ctx context.Context, application string) (AlertSettings, error)
+	// SetAlertSettings sets them. The audit tells of it, without the secret. [fault.NotFound] where the catalog has no such application;
+	// [fault.Invalid] as in [AlertSettings.Validate].
+	SetAlertSettings(ctx context.Context, application string, s AlertSettings, actor string) error
+
+	// RaiseAlerts keeps crossings of a day, of each limit the highest threshold, and messages that tell of them: all or nothing. Crossings
+	// of earlier days are removed.
+	RaiseAlerts(ctx context.Context, day quota.Date, crossings []Crossing, messages []AlertMessage) error
+	// RaisedAlerts returns the crossings of a day.
+	RaisedAlerts(ctx context.Context, day quota.Date) ([]Crossing, error)
+
+	// DueAlerts returns up to limit messages, 1 to [MaxDueAlerts], that are due at now: those that failed least before others, then those
+	// due first.
+	DueAlerts(ctx context.Context, now time.Time, limit int) ([]AlertMessage, error)
+	// DelayAlert has a message tried again at due, one attempt having failed; there may be no such message.
+	DelayAlert(ctx context.Context, id string, due time.Time) error
+	// RemoveAlert forgets a message, which was delivered or given up; there may be no such message.
+	RemoveAlert(ctx context.Context, id string) error
+}

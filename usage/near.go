@@ -1,0 +1,328 @@
+package usage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+)
+
+const (
+	// NearPercent is the share of its limit, in percent, from which on a member is near it.
+	NearPercent = 75
+	// MaxNear is how many members are kept by name for an application and endpoint: those that are nearest to the limit.
+	MaxNear = 100
+
+	// maxNearLists is for how many applications and endpoints members are kept by name, so that their memory is bounded: some 100 MB.
+	maxNearLists  = 10_000
+	keepNearEvery = 5 * time.Second
+	// nearListsAtOnce is how many lists are written at a time.
+	nearListsAtOnce = 100
+)
+
+// Near says that a member has come to another percentage of its limit.
+type Near struct {
+	Day         quota.Date
+	Application string
+	Endpoint    string
+	Member      string
+	Percent     int // of the limit that is used, rounded down: up to 100
+}
+
+// NearMember is a member who was near its limit.
+type NearMember struct {
+	ID      string `json:"id"`
+	Percent int    `json:"percent"` // as it was last told
+}
+
+// NearList are the members of an application who were near their limit for an endpoint on a day.
+type NearList struct {
+	Application string
+	Endpoint    string
+	Members     []NearMember // up to [MaxNear], in any order
+}
+
+// NearStore keeps lists over a restart. Implementations are safe for concurrent use; errors are of package fault. Package registrytest holds
+// what each of them must do.
+type NearStore interface {
+	// KeepNear keeps lists of a day, each in place of the one of the same names, and removes all of earlier days.
+	KeepNear(ctx context.Context, day quota.Date, lists []NearList) error
+	// NearOn returns the lists of a day.
+	NearOn(ctx context.Context, day quota.Date) ([]NearList, error)
+}
+
+// NearOptions are what [OpenNear] needs. All are required.
+type NearOptions struct {
+	Store NearStore
+	Day   func() quota.Day // the day that is running
+	Log   *slog.Logger
+	// Members returns the counts of members at an endpoint, in their order.
+	Members func(ctx context.Context, application, endpoint string, members []string) ([]MemberCounts, error)
+}
+
+// NearMembers keeps, until the day ends, the members who are near their limits by name: for each application and endpoint the nearest. It keeps
+// them in the store too, within seconds: a crash forgets those who came near in the last of them until their next call. It is safe for
+// concurrent use.
+type NearMembers struct {
+	o NearOptions
+
+	mu    sync.Mutex
+	day   quota.Date             // guarded by mu: of the lists
+	lists map[nearName]*nearList // guarded by mu
+	full  bool                   // guarded by mu: there was no room for a list
+}
+
+type nearName struct{ application, endpoint string }
+
+// nearList is kept small enough to be searched from end to end.
+type nearList struct {
+	members []NearMember
+	least   int  // the lowest percentage in a list that is full
+	changed bool // since it was last kept
+}
+
+// OpenNear returns what the store has of the running day.
+func OpenNear(ctx context.Context, o NearOptions) (*NearMembers, error) {
+	if o.Store == nil || o.Day == nil || o.Log == nil || o.Members == nil {
+		return nil, errors.New("usage: NearOptions need a Store, Day, Log and Members")
+	}
+	n := &NearMembers{o: o, day: o.Day().Date, lists: map[nearName]*nearList{}}
+	kept, err := o.Store.NearOn(ctx, n.day)
+	if err != nil {
+		return nil, err
+	}
+	for _, list := range kept {
+		for _, m := range list.Members {
+			n.Note(Near{Day: n.day, Application: list.Application, Endpoint: list.Endpoint, Member: m.ID, Percent: m.Percent})
+		}
+	}
+	for _, list := range n.lists {
+		list.changed = false
+	}
+	return n, nil
+}
+
+// Note takes up that a member has come near its limit.
+func (n *NearMembers) Note(m Near) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if m.Day != n.day {
+		if m.Day < n.day {
+			return
+		}
+		n.beginLocked(m.Day)
+	}
+	name := nearName{m.Application, m.Endpoint}
+	list := n.lists[name]
+	if list == nil {
+		if len(n.lists) >= maxNearLists {
+			if !n.full {
+				n.full = true
+				n.o.Log.Warn("members near their limits are kept by name for so many applications and endpoints, and for no more", "lists", maxNearLists)
+			}
+			return
+		}
+		list = &nearList{}
+		n.lists[nearName{strings.Clone(m.Application), strings.Clone(m.Endpoint)}] = list
+	}
+	list.note(m.Member, m.Percent)
+}
+
+// beginLocked begins with a day: the names of the one before are forgotten.
+func (n *NearMembers) beginLocked(day quota.Date) {
+	n.day, n.lists, n.full = day, map[nearName]*nearList{}, false
+}
+
+// note enters a member, in place of the one that is the farthest from its limit where the list is full.
+func (l *nearList) note(member string, percent int) {
+	full := len(l.members) == MaxNear
+	if full && percent <= l.least { // whoever is in the list was at least there
+		return
+	}
+	farthest := -1
+	for i := range l.members {
+		if l.members[i].ID == member {
+			farthest = i
+			break
+		}
+		if full && (farthest < 0 || l.members[i].Percent < l.members[farthest].Percent) {
+			farthest = i
+		}
+	}
+	if farthest < 0 {
+		l.members = append(l.members, NearMember{})
+		farthest = len(l.members) - 1
+	}
+	if l.members[farthest].ID != member {
+		l.members[farthest].ID = strings.Clone(member) // the call's may be a part of something larger
+	}
+	l.members[farthest].Percent = percent
+	l.changed = true
+	if len(l.members) == MaxNear {
+		l.least = slices.MinFunc(l.members, func(a, b NearMember) int { return cmp.Compare(a.Percent, b.Percent) }).Percent
+	}
+}
+
+// Follow keeps the lists in the store until ctx ends. What is noted after that is [NearMembers.Close]'s to keep.
+func (n *NearMembers) Follow(ctx context.Context) {
+	ticker := time.NewTicker(keepNearEvery)
+	defer ticker.Stop()
+	kept := quota.Date(0) // so that what an earlier day left is removed at once
+	failing := false
+	for {
+		day, lists := n.changed()
+		if day != kept || len(lists) > 0 {
+			err := n.keep(ctx, day, lists)
+			if err == nil {
+				kept = day
+			} else if !failing && ctx.Err() == nil {
+				n.o.Log.Warn("members near their limits cannot be kept over a restart", "err", err)
+			}
+			failing = err != nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Close keeps what was noted until now.
+func (n *NearMembers) Close(ctx context.Context) error {
+	day, lists := n.changed()
+	if len(lists) == 0 {
+		return nil
+	}
+	return n.keep(ctx, day, lists)
+}
+
+// changed returns the day that is running, and copies of its lists that changed since they were last kept.
+func (n *NearMembers) changed() (quota.Date, []NearList) {
+	today := n.o.Day().Date
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if today > n.day {
+		n.beginLocked(today)
+	}
+	var lists []NearList
+	for name, list := range n.lists {
+		if list.changed {
+			list.changed = false
+			lists = append(lists, list.of(name))
+		}
+	}
+	return n.day, lists
+}
+
+func (l *nearList) of(name nearName) NearList {
+	return NearList{Application: name.application, Endpoint: name.endpoint, Members: slices.Clone(l.members)}
+}
+
+func (n *NearMembers) keep(ctx context.Context, day quota.Date, lists []NearList) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	for {
+		some := lists[:min(len(lists), nearListsAtOnce)]
+		if err := n.o.Store.KeepNear(ctx, day, some); err != nil {
+			n.keepLater(day, lists)
+			return err
+		}
+		if lists = lists[len(some):]; len(lists) == 0 {
+			return nil
+		}
+	}
+}
+
+// keepLater has lists kept the next time.
+func (n *NearMembers) keepLater(day quota.Date, lists []NearList) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range lists {
+		if list := n.lists[nearName{l.Application, l.Endpoint}]; list != nil && n.day == day {
+			list.changed = true
+		}
+	}
+}
+
+// of returns today's lists of an application, for one endpoint or for all.
+func (n *NearMembers) of(application, endpoint string) []NearList {
+	today := n.o.Day().Date
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.day != today {
+		return nil
+	}
+	if endpoint != "" {
+		name := nearName{application, endpoint}
+		if list := n.lists[name]; list != nil {
+			return []NearList{list.of(name)}
+		}
+		return nil
+	}
+	var lists []NearList
+	for name, list := range n.lists {
+		if name.application == application {
+			lists = append(lists, list.of(name))
+		}
+	}
+	return lists
+}
+
+// MemberNear is what a member has used who is near its limit for an endpoint today.
+type MemberNear struct {
+	Endpoint string
+	Percent  int // of the limit that is used, rounded down: [NearPercent] or more
+	MemberUsage
+}
+
+// MembersNear returns the members who have used [NearPercent] percent or more of their limit for an endpoint of an application today, or for
+// any of its endpoints where endpoint is empty: the nearest first, up to [MaxNear] an endpoint. The figures and limits are those of
+// now. The error is [fault.NotFound] where the catalog has no such application, and [fault.Unavailable] where the counters cannot be read.
+func (r *Reader) MembersNear(ctx context.Context, application, endpoint string) ([]MemberNear, error) {
+	snapshot := r.catalog()
+	app, known := snapshot.Application(application)
+	if !known {
+		return nil, fault.New(fault.NotFound, "There is no application %s.", application)
+	}
+	if r.near == nil {
+		return nil, nil
+	}
+	var near []MemberNear
+	for _, list := range r.near.of(application, endpoint) {
+		e, known := snapshot.Endpoint(list.Endpoint)
+		if !known {
+			continue
+		}
+		limit := number(snapshot.Limits(app, e).Member)
+		if limit == nil || *limit == 0 {
+			continue
+		}
+		ids := make([]string, len(list.Members))
+		for i, m := range list.Members {
+			ids[i] = m.ID
+		}
+		counts, err := r.near.o.Members(ctx, application, list.Endpoint, ids)
+		if err != nil {
+			return nil, err
+		}
+		for i, c := range counts {
+			if percent := c.Used * 100 / *limit; percent >= NearPercent {
+				near = append(near, MemberNear{Endpoint: list.Endpoint, Percent: int(percent), MemberUsage: MemberUsage{
+					ID: ids[i], Limit: limit, Used: c.Used, Remaining: new(max(0, *limit-c.Used)), Refused: c.Refused,
+				}})
+			}
+		}
+	}
+	slices.SortFunc(near, func(a, b MemberNear) int {
+		return cmp.Or(cmp.Compare(b.Percent, a.Percent), cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.ID, b.ID))
+	})
+	return near, nil
+}

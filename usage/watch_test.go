@@ -1,0 +1,336 @@
+package usage_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// alertMemory is a store of alerts that can fail.
+type alertMemory struct {
+	usage.AlertStore
+	mu       sync.Mutex
+	settings map[string]usage.AlertSettings         // guarded by mu
+	raised   map[quota.Date]map[usage.Crossing]bool // guarded by mu
+	messages []usage.AlertMessage                   // guarded by mu
+	err      error                                  // guarded by mu
+}
+
+func (m *alertMemory) AlertSettings(_ context.Context, application string) (usage.AlertSettings, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.settings[application], m.err
+}
+
+func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	if m.raised[day] == nil {
+		m.raised = map[quota.Date]map[usage.Crossing]bool{day: {}}
+	}
+	for _, c := range crossings {
+		m.raised[day][c] = true
+	}
+	m.messages = append(m.messages, messages...)
+	return nil
+}
+
+func (m *alertMemory) RaisedAlerts(_ context.Context, day quota.Date) (crossings []usage.Crossing, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.raised[day] {
+		crossings = append(crossings, c)
+	}
+	return crossings, m.err
+}
+
+func (m *alertMemory) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
+}
+
+// want checks what messages say that were raised since it was last asked, a line each.
+func (m *alertMemory) want(t *testing.T, want ...string) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var got []string
+	for _, message := range m.messages {
+		var alert usage.Alert
+		if err := json.Unmarshal([]byte(message.Body), &alert); err != nil {
+			t.Fatal(err)
+		}
+		if alert.Type != usage.AlertType || alert.Data.Application != message.Application || !strings.HasPrefix(message.ID, "msg_") || !alert.Timestamp.Equal(message.Created) {
+			t.Errorf("message %+v", message)
+		}
+		line := string(message.Channel) + " " + alert.Data.Day
+		for _, l := range alert.Data.Limits {
+			line += fmt.Sprintf(" | %s %s %d%%", l.Kind, l.Endpoint, l.Threshold)
+			if l.Kind == "application" {
+				line += fmt.Sprintf(" %d/%d", l.Used, l.Limit)
+			}
+			for _, member := range l.Members {
+				line += fmt.Sprintf(" %s:%d", member.ID, member.Percent)
+			}
+		}
+		got = append(got, line)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("messages (-want +got):\n%s", diff)
+	}
+	m.messages = nil
+}
+
+const hookSecret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+
+func newAlertMemory() *alertMemory {
+	return &alertMemory{settings: map[string]usage.AlertSettings{
+		"acme":  {WebhookURL: "https://acme.example", WebhookSecret: hookSecret},
+		"mails": {Mail: []string{"a@b.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
+	}}
+}
+
+// watching runs f while alerts of a store are raised, on a faked clock that begins at 2000-01-01T00:00:00Z. f may restart them.
+func watching(t *testing.T, channels []usage.AlertChannel, f func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts)) {
+	synctest.Test(t, func(t *testing.T) {
+		c, store := newCalling(t, "UTC", "00:00"), newAlertMemory()
+		stop := func() {}
+		start := func() *usage.Alerts {
+			stop()
+			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Channels: channels, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { a.Follow(ctx); close(done) }()
+			stop = func() { cancel(); <-done }
+			return a
+		}
+		f(c, store, start(), start)
+		stop()
+	})
+}
+
+var hooks = []usage.AlertChannel{usage.ByWebhook}
+
+// soon is when a crossing has been told of.
+const soon = 2 * time.Second
+
+func TestAlertsOfApplications(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts) {
+		use := func(used int64) {
+			a.Called(c.today().Date, "acme", "posts.create", used, 200)
+			time.Sleep(soon)
+		}
+		use(100)
+		use(149)
+		store.want(t)
+		use(150)
+		store.want(t, "webhook 2000-01-01 | application posts.create 75% 150/200")
+		use(151)
+		a.Called(c.today().Date, "acme", "posts.find", 3, 3)
+		a.Called(c.today().Date, "acme", "posts.find", -1, 3)
+		a.Called(c.today().Date, "acme", "posts.free", 1<<40, quota.Unlimited)
+		a.Called(c.today().Date, "acme", "posts.none", 0, 0)
+		a.Called(c.today().Date, "beta", "posts.find", 3, 3) // nobody is to be warned
+		a.Called(c.today().Date-1, "acme", "posts.old", 3, 3)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.find 100% 3/3")
+		a = restart()
+		use(160)
+		store.want(t)
+		use(205) // two at once: the higher is told of
+		use(205)
+		store.want(t, "webhook 2000-01-01 | application posts.create 100% 205/200")
+		time.Sleep(time.Until(c.today().End))
+		use(150)
+		store.want(t, "webhook 2000-01-02 | application posts.create 75% 150/200")
+	})
+}
+
+func TestAlertsByTheirChannels(t *testing.T) {
+	for _, test := range []struct {
+		channels []usage.AlertChannel
+		want     []string
+	}{
+		{nil, nil},
+		{hooks, []string{"webhook 2000-01-01 | application * 60% 6/10"}},
+		{[]usage.AlertChannel{usage.ByMail, usage.ByWebhook}, []string{"webhook 2000-01-01 | application * 60% 6/10", "mail 2000-01-01 | application * 60% 6/10"}},
+	} {
+		watching(t, test.channels, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+			a.Called(c.today().Date, "mails", "*", 6, 10)
+			time.Sleep(soon)
+			store.want(t, test.want...)
+		})
+	}
+}
+
+// Members are summed up: at once, then after a minute, then after two.
+func TestAlertsOfMembers(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts) {
+		near := func(endpoint, member string, percent int) {
+			a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: endpoint, Member: member, Percent: percent})
+		}
+		near("posts.create", "m-1", 74)
+		near("posts.create", "m-2", 75)
+		near("posts.create", "m-3", 80)
+		near("posts.create", "m-4", 95)
+		near("posts.find", "m-2", 100)
+		a.Called(c.today().Date, "acme", "posts.find", 9, 10)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.find 90% 9/10 | member posts.create 75% m-2:75 m-3:80 | member posts.create 90% m-4:95 | member posts.find 100% m-2:100")
+		near("posts.create", "m-1", 75)
+		near("posts.create", "m-4", 96)
+		time.Sleep(30 * time.Second)
+		near("posts.create", "m-1", 92)
+		a.Called(c.today().Date, "acme", "posts.find", 10, 10) // an application's waits for nothing
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.find 100% 10/10")
+		time.Sleep(30 * time.Second)
+		store.want(t, "webhook 2000-01-01 | member posts.create 90% m-1:92")
+		near("posts.create", "m-5", 100)
+		time.Sleep(time.Minute + 50*time.Second)
+		store.want(t)
+		time.Sleep(15 * time.Second)
+		store.want(t, "webhook 2000-01-01 | member posts.create 100% m-5:100")
+		a = restart()
+		near("posts.create", "m-1", 94)
+		near("posts.create", "m-5", 100)
+		time.Sleep(soon)
+		store.want(t)
+	})
+}
+
+// However many members come near their limits, they are a few messages, of a bounded size.
+func TestAlertsAreNoFlood(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		for minute := range 60 {
+			for i := range 100 {
+				for _, endpoint := range []string{"a", "b", "c"} {
+					a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: endpoint, Member: fmt.Sprintf("m-%d-%d", minute, i), Percent: 80})
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if len(store.messages) > 7 {
+			t.Errorf("%d messages in an hour", len(store.messages))
+		}
+		told := map[string]int{}
+		for _, m := range store.messages {
+			var alert usage.Alert
+			if err := json.Unmarshal([]byte(m.Body), &alert); err != nil {
+				t.Fatal(err)
+			}
+			inThis := 0
+			for _, l := range alert.Data.Limits {
+				told[l.Endpoint] += len(l.Members)
+				inThis += len(l.Members)
+			}
+			if inThis > 100 {
+				t.Errorf("a message of %d members", inThis)
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"a": 100, "b": 100, "c": 100}, told); diff != "" {
+			t.Errorf("told of (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAlertsWhileTheStoreFails(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		boom := errors.New("boom")
+		store.fail(boom)
+		a.Called(c.today().Date, "acme", "*", 75, 100)
+		time.Sleep(time.Minute)
+		a.Called(c.today().Date, "acme", "*", 80, 100)
+		time.Sleep(time.Minute)
+		store.want(t)
+		store.fail(nil)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100")
+		store.fail(boom)
+		if _, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Now: time.Now, Log: slog.New(slog.DiscardHandler)}); !errors.Is(err, boom) {
+			t.Errorf("OpenAlerts: %v", err)
+		}
+		store.fail(nil)
+	})
+	if _, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{}); err == nil {
+		t.Error("no options are taken")
+	}
+}
+
+func TestAlertSettings(t *testing.T) {
+	hook := func(u, secret string) usage.AlertSettings {
+		return usage.AlertSettings{WebhookURL: u, WebhookSecret: secret}
+	}
+	mail := func(addresses ...string) usage.AlertSettings { return usage.AlertSettings{Mail: addresses} }
+	many := make([]string, 11)
+	for i := range many {
+		many[i] = fmt.Sprintf("a%d@b.example", i)
+	}
+	for _, test := range []struct {
+		name     string
+		settings usage.AlertSettings
+		ok       bool
+	}{
+		{"none", usage.AlertSettings{}, true},
+		{"thresholds", usage.AlertSettings{Thresholds: []int{50, 51, 100}}, true},
+		{"a low threshold", usage.AlertSettings{Thresholds: []int{49}}, false},
+		{"a high threshold", usage.AlertSettings{Thresholds: []int{101}}, false},
+		{"a threshold twice", usage.AlertSettings{Thresholds: []int{75, 75}}, false},
+		{"thresholds in disorder", usage.AlertSettings{Thresholds: []int{90, 75}}, false},
+		{"many thresholds", usage.AlertSettings{Thresholds: []int{50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60}}, false},
+		{"addresses", mail("ops@acme.example", "o'ps+x@acme.example"), true},
+		{"many addresses", mail(many...), false},
+		{"an address twice", mail("a@b.example", "a@b.example"), false},
+		{"an empty address", mail(""), false},
+		{"an address with a name", mail("Ops <ops@acme.example>"), false},
+		{"an address with a second header", mail("ops@acme.example\r\nBcc: all@acme.example"), false},
+		{"an address with a quoted line", mail("\"a\r\nb\"@acme.example"), false},
+		{"two addresses in one", mail("a@b.example,c@d.example"), false},
+		{"an address with a space", mail("\"a b\"@acme.example"), false},
+		{"an address beyond ASCII", mail("日@acme.example"), false},
+		{"a long address", mail(strings.Repeat("a", 250) + "@b.example"), false},
+		{"a webhook", hook("https://acme.example:8443/a?b=c", hookSecret), true},
+		{"a webhook without TLS", hook("http://acme.example", hookSecret), true},
+		{"a webhook without a secret", hook("https://acme.example", ""), false},
+		{"a secret without a webhook", hook("", hookSecret), false},
+		{"a short secret", hook("https://acme.example", "whsec_c2VjcmV0"), false},
+		{"a long secret", hook("https://acme.example", "whsec_"+strings.Repeat("c2Vj", 22)), false},
+		{"a secret without its prefix", hook("https://acme.example", hookSecret[6:]), false},
+		{"a secret that is no base64", hook("https://acme.example", hookSecret+"!"), false},
+		{"a file", hook("file:///etc/passwd", hookSecret), false},
+		{"no host", hook("https:///x", hookSecret), false},
+		{"a path alone", hook("/x", hookSecret), false},
+		{"a user", hook("https://a:b@acme.example", hookSecret), false},
+		{"a fragment", hook("https://acme.example/#x", hookSecret), false},
+		{"a second line", hook("https://acme.example/\r\nX: y", hookSecret), false},
+		{"a long webhook", hook("https://acme.example/"+strings.Repeat("a", 2000), hookSecret), false},
+	} {
+		err := test.settings.Validate()
+		if (err == nil) != test.ok || err != nil && (fault.KindOf(err) != fault.Invalid || len(err.Error()) > 1000) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if err != nil && test.settings.WebhookSecret != "" && strings.Contains(err.Error(), test.settings.WebhookSecret[6:]) {
+			t.Errorf("%s: the error tells the secret: %v", test.name, err)
+		}
+	}
+}
