@@ -22,4 +22,11 @@ const (
 	ActionIssueToken    = "token.issue"
 	ActionRevokeToken   = "token.revoke"
 	ActionSetSetting    = "setting.set"
+
+	ActionAddAccount    = "account.add"
+	ActionSetPassword   = "account.password"
+	ActionSetOperator   = "account.operator"
+	ActionRemoveAccount = "account.remove"
+	ActionGrant         = "grant.set"
+	ActionWithdraw      = "grant.withdraw"
 )

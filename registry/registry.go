@@ -75,6 +75,9 @@ type Registry interface {
 	// before 0 begins with the newest of all. The newest [MaxAudit] are kept.
 	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
 
+	// Accounts of the Developer Portal.
+	Accounts
+
 	// Close lets go of the store. Nothing may be called after it.
 	Close() error
 }

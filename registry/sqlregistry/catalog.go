@@ -132,6 +132,9 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want 
 			if err := r.revokeAll(ctx, tx, key.id, actor); err != nil {
 				return err
 			}
+			if err := r.withdrawAll(ctx, tx, key.id, actor); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

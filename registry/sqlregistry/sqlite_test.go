@@ -101,6 +101,13 @@ func filled(t testing.TB, path string) {
 	if err := r.SetSetting(t.Context(), "ledger", "4f2a"); err != nil {
 		t.Fatal(err)
 	}
+	ann, err := r.AddAccount(t.Context(), registry.NewAccount{Email: "ann@example.com", Operator: true}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Grant(t.Context(), registry.Grant{Email: ann.Email, Application: "acme", Role: registry.Admin}, ""); err != nil {
+		t.Fatal(err)
+	}
 	closed(t, r)
 }
 
@@ -124,7 +131,15 @@ func contents(t testing.TB, r *Registry) []any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []any{c, version, tokens, revoked, next, ledger, audit}
+	accounts, _, err := r.Accounts(t.Context(), "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	team, err := r.Team(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []any{c, version, tokens, revoked, next, ledger, audit, accounts, team}
 }
 
 // tokensOf returns all tokens of an application.
@@ -393,7 +408,22 @@ func TestAuditIsBounded(t *testing.T) {
 func TestSchemas(t *testing.T) {
 	path := file(t)
 	r := openAt(t, path, registrytest.NewClock())
-	for _, table := range []string{"catalog_version", "catalog_items", "overrides", "revocations", "tokens", "settings", "audit", "applications"} {
+	var tables []string
+	rows, err := r.writer.QueryContext(t.Context(), "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'goose_db_version'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	if err := rows.Err(); err != nil || len(tables) < 8 {
+		t.Fatalf("tables %q, %v", tables, err)
+	}
+	for _, table := range tables {
 		if _, err := r.writer.ExecContext(t.Context(), "DROP TABLE "+table); err != nil {
 			t.Fatal(err)
 		}
