@@ -87,6 +87,7 @@ func (c *call) book(d quota.Decision, member *account) {
 	if d.Refused == quota.Member {
 		c.app.refusedForMember++
 	}
+	c.app.outcomes.add(&d, 1)
 }
 
 // lock locks the call's accounts and returns the member's, which is made when there is none, and nil when the call has no member.
@@ -135,4 +136,5 @@ func (c *call) undo(d quota.Decision) {
 	if d.Refused == quota.Member && c.app.refusedForMember > 0 {
 		c.app.refusedForMember--
 	}
+	c.app.outcomes.add(&d, -1)
 }

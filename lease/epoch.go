@@ -49,7 +49,8 @@ type applicationAccount struct {
 	mu               sync.Mutex // guards what follows
 	account          account
 	refusedForMember uint32 // since the last note
-	notedCall        int64  // the lastCall that the ledger knows, or is being told
+	outcomes         outcomes
+	notedCall        int64 // the lastCall that the ledger knows, or is being told
 
 	lastCall atomic.Int64 // Unix seconds
 }

@@ -28,6 +28,7 @@ var atStart = []struct {
 	{"data", func(c *config) any { return c.Data }},
 	{"durability", func(c *config) any { return c.Durability }},
 	{"retention_days", func(c *config) any { return c.RetentionDays }},
+	{"history_days", func(c *config) any { return c.HistoryDays }},
 	{"catalog", func(c *config) any { return c.Catalog }},
 	{"operator_key_file", func(c *config) any { return c.OperatorKeyFile }},
 	{"day", func(c *config) any { return dayText(c.Day) }},

@@ -38,6 +38,7 @@ type config struct {
 	Data            string // the folder
 	Durability      embedledger.Durability
 	RetentionDays   int
+	HistoryDays     int
 	Catalog         string          // the file; empty: catalogs come by perdiem apply
 	CatalogNamed    yamldoc.Problem // where the configuration names it; without a text
 	OperatorKeyFile string
@@ -53,7 +54,7 @@ type config struct {
 	Edge            edgeConfig
 }
 
-const maxRetentionDays = 36_500
+const maxKeptDays = 36_500
 
 // readConfig reads the configuration file. The error is a [yamldoc.Problems] with everything that is wrong with it; or it says what kept the
 // file from being read. What the file names is not looked at; see [config.inspect].
@@ -118,6 +119,7 @@ func parseConfig(file string, data []byte, getenv func(string) (string, bool)) (
 			Protection:      defaultProtection(),
 			Data:            filepath.Join(folder, "data"),
 			RetentionDays:   8,
+			HistoryDays:     400,
 			Day:             utc,
 			Identity:        identityConfig{Sources: []sourceConfig{{}}},
 			UsageForMembers: true,
@@ -159,11 +161,8 @@ func (p *configParser) root(n yamldoc.Node) {
 				c.Durability = embedledger.Process
 			}
 		},
-		"retention_days": func(n yamldoc.Node) {
-			if days, ok := p.count(n, maxRetentionDays); ok {
-				c.RetentionDays = int(days)
-			}
-		},
+		"retention_days": func(n yamldoc.Node) { p.days(n, &c.RetentionDays) },
+		"history_days":   func(n yamldoc.Node) { p.days(n, &c.HistoryDays) },
 		"catalog": func(n yamldoc.Node) {
 			p.set(n, p.path, &c.Catalog)
 			c.CatalogNamed.Line, c.CatalogNamed.Column = n.Place()
@@ -214,6 +213,13 @@ func (p *configParser) keepPlace(n yamldoc.Node) {
 func (p *configParser) set(n yamldoc.Node, read func(yamldoc.Node) (string, bool), field *string) {
 	if text, ok := read(n); ok {
 		*field = text
+	}
+}
+
+// days stores in field for how many days something is kept.
+func (p *configParser) days(n yamldoc.Node, field *int) {
+	if days, ok := p.count(n, maxKeptDays); ok {
+		*field = int(days)
 	}
 }
 

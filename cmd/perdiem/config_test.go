@@ -51,7 +51,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := &config{
 		File:   "conf/perdiem.yaml",
 		Portal: "127.0.0.1:8081", Admin: "127.0.0.1:8082", Ops: "127.0.0.1:9090",
-		UpstreamTimeout: time.Minute, Protection: protectionConfig{Least: 1, Most: 10_000, Tolerance: 500 * time.Millisecond}, Data: "conf/data", RetentionDays: 8, OperatorKeyFile: "conf/data/operator.key",
+		UpstreamTimeout: time.Minute, Protection: protectionConfig{Least: 1, Most: 10_000, Tolerance: 500 * time.Millisecond}, Data: "conf/data", RetentionDays: 8, HistoryDays: 400, OperatorKeyFile: "conf/data/operator.key",
 		CatalogNamed: yamldoc.Problem{File: "conf/perdiem.yaml"},
 		Day:          dayRule(t, "UTC", "00:00"), UsageForMembers: true,
 		Identity: identityConfig{Sources: []sourceConfig{{}}, UnknownTierNamed: yamldoc.Problem{File: "conf/perdiem.yaml"}},
@@ -95,6 +95,7 @@ hosts: [API.example.com, "*.example.com:8443"]
 cors: {origins: ["https://app.example", "http://localhost:${PORT}"], methods: [GET], headers: [Authorization], expose: [X-Sum], credentials: true, max_age: 1m}
 timeouts: {headers: 5s, body: 30s, body_rate: 1000, answer: 20s, idle: 1m}
 connections: {total: 500, per_address: 20}
+history_days: ${DAYS}
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
   - tokens: {header: x-api-key}
@@ -115,7 +116,7 @@ func TestConfigWhole(t *testing.T) {
 		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
 		UpstreamTimeout: 5 * time.Second,
 		Protection:      protectionConfig{Least: 2, Most: 9001, Tolerance: 5 * time.Second},
-		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30,
+		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30, HistoryDays: 30,
 		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
 		Paths:          catalog.PathPolicy{StrictSlash: true, Parameters: catalog.KeepParameters, IgnoreCase: true, PassEncodedSlash: true},
@@ -222,6 +223,7 @@ func TestConfigProblems(t *testing.T) {
 			"1:13: protection: min_concurrency is 20, which is more than max_concurrency, 10",
 		}},
 		{"retention", "retention_days: 0", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not 0"}},
+		{"history", "history_days: 36501", []string{"1:15: history_days: must be a whole number from 1 to 36500, not 36501"}},
 		{"retention in words", "retention_days: ${UPSTREAM}", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not ${UPSTREAM}"}},
 		{"day", "day: {zone: Local, starts: 24:00}", []string{
 			"1:13: zone: must be the name of an IANA zone such as UTC or Europe/Berlin, not Local",
@@ -411,7 +413,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Data == "" || c.Admin == "" || c.Ops == "" || c.RetentionDays < 1 || c.UpstreamTimeout <= 0 || c.Day == (quota.DayRule{}) ||
+		if c.Data == "" || c.Admin == "" || c.Ops == "" || c.RetentionDays < 1 || c.HistoryDays < 1 || c.UpstreamTimeout <= 0 || c.Day == (quota.DayRule{}) ||
 			c.Protection.Least < 1 || c.Protection.Most < c.Protection.Least || c.Protection.Tolerance <= 0 ||
 			len(c.Identity.Sources) == 0 || c.Gateway != "" && c.Upstream == nil {
 			t.Errorf("%q is read as %+v", text, c)

@@ -40,3 +40,13 @@ func (c counters) Member(ctx context.Context, application, member string, endpoi
 	}
 	return counts, nil
 }
+
+// decided tells what was decided since it was last called.
+func (c counters) decided(tell func(usage.Decided)) {
+	c.book.Decided(func(d lease.Decided) {
+		tell(usage.Decided{
+			Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
+			Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
+		})
+	})
+}

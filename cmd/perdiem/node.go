@@ -43,6 +43,7 @@ type node struct {
 	registry  *sqlregistry.Registry
 	ledger    *embedledger.Ledger
 	book      *lease.Book
+	history   *usage.History
 	doors     doors
 	snapshots *snapshots
 	key       *adminapi.Key
@@ -128,6 +129,7 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	follow, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	n.unfollow = unfollow
 	n.following.Go(func() { n.snapshots.follow(follow) })
+	n.following.Go(func() { n.history.Follow(follow) })
 	if err := n.openDoors(follow); err != nil {
 		return nil, err
 	}
@@ -228,6 +230,12 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 	}
 	n.book, err = lease.Open(lease.Options{
 		Ledger: n.ledger, Rule: n.config.Day, Day: day, AdmitWhenDown: n.config.AdmitWhenDown, Now: n.now, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.history, err = usage.NewHistory(usage.HistoryOptions{
+		Store: n.registry, Day: n.book.Day, Decided: counters{n.book}.decided, Days: n.config.HistoryDays, Now: n.now, Log: n.log,
 	})
 	return err
 }
@@ -518,6 +526,9 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.book != nil {
 		note("returning leases", within(returning, func() error { return n.book.Close(returning) }))
+	}
+	if n.history != nil { // what was decided is all known now
+		note("writing history", within(returning, func() error { return n.history.Close(returning) }))
 	}
 	if n.ops != nil {
 		note("closing the ops listener", shutdown(returning, n.ops))

@@ -1,0 +1,162 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/quota"
+)
+
+// told is what a book has told of its decisions, by day.
+type told map[quota.Date]outcomes
+
+func (s told) listen(b *Book) {
+	b.Decided(func(d Decided) {
+		o := s[d.Day.Date]
+		o.admitted += d.Admitted
+		o.refused += d.Refused
+		o.refusedForMember += d.RefusedForMember
+		s[d.Day.Date] = o
+	})
+}
+
+func (s told) check(t *testing.T, want told) {
+	t.Helper()
+	if diff := cmp.Diff(want, s, cmp.AllowUnexported(outcomes{})); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+func TestDecidedTellsEachDecisionOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		today := b.Day().Date
+		got := told{}
+		got.listen(b)
+		got.check(t, told{})
+		for range 4 {
+			c := post("m-1", 9, 5)
+			c.Cost = 2
+			take(t, b, c) // 2, 4, and two refusals for the member
+		}
+		for range 6 {
+			take(t, b, post("", 9, 5)) // 5 to 9, and a refusal for the application
+		}
+		got.listen(b)
+		want := told{today: {admitted: 9, refused: 3, refusedForMember: 2}}
+		got.check(t, want)
+		got.listen(b)
+		got.check(t, want)
+		var names []string
+		take(t, b, Call{Application: "beta", Endpoint: "posts.find", Limits: quota.Limits{Application: 1, Member: 1}, Cost: 1})
+		b.Decided(func(d Decided) { names = append(names, d.Application+" "+d.Endpoint) })
+		if diff := cmp.Diff([]string{"beta posts.find"}, names); diff != "" {
+			t.Errorf("names (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What a crash forfeited was charged, and is no call.
+func TestDecidedTellsNothingOfForfeits(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		first := open(t, l)
+		for range 500 {
+			take(t, first, post("m-1", 100_000, 10_000))
+		}
+		first.Kill()
+		if granted := l.granted(b.Day().Date, application); granted <= 500 {
+			t.Fatalf("nothing is forfeited: %d granted", granted)
+		}
+		take(t, b, post("m-1", 100_000, 10_000))
+		got := told{}
+		got.listen(b)
+		got.check(t, told{b.Day().Date: {admitted: 1}})
+	})
+}
+
+// A decision that the reset overtook counts in the new day alone, also when it was told before.
+func TestDecidedOverTheReset(t *testing.T) {
+	var ahead atomic.Int64
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		today := b.Day()
+		got := told{}
+		take(t, b, post("m-1", 100, 2))
+		ahead.Store(int64(time.Until(today.End)))
+		for i := range 3 {
+			if d := take(t, b, post("m-1", 100, 2)); d.Day.Date == today.Date {
+				t.Errorf("call %d was decided in the day that is over", i)
+			}
+			got.listen(b)
+		}
+		got.check(t, told{today.Date: {admitted: 1}, today.Date + 1: {admitted: 2, refused: 1, refusedForMember: 1}})
+
+		// A decision is told while it is being overtaken.
+		k := call{Call: post("m-1", 100, 2), epoch: b.current.Load()}
+		k.app = k.epoch.application(name{"acme", "posts.create"})
+		k.key = k.app.hasher.key("m-1")
+		d, v := k.take()
+		if v == short {
+			t.Fatal("the refusal is not remembered")
+		}
+		got.listen(b)
+		k.undo(d)
+		got.listen(b)
+		got.check(t, told{today.Date: {admitted: 1}, today.Date + 1: {admitted: 2, refused: 1, refusedForMember: 1}})
+	}, nearReset, func(o *Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+}
+
+// While many call, and the ledger fails now and then, what is told is what the callers were told.
+func TestDecidedUnderConcurrency(t *testing.T) {
+	l := newModelLedger()
+	b := open(t, l, func(o *Options) { o.AdmitWhenDown = true })
+	defer b.Close(context.Background())
+	var admitted, refused, refusedForMember atomic.Int64
+	got := told{}
+	var listening, calling sync.WaitGroup
+	done := make(chan struct{})
+	listening.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			l.set(nil)
+			if i%8 == 0 {
+				l.set(errors.New("boom"))
+			}
+			got.listen(b)
+		}
+	})
+	for g := range 16 {
+		calling.Go(func() {
+			for i := range 300 {
+				d, err := b.Take(context.Background(), post(fmt.Sprint("m-", (g*7+i)%40), 2000, 60))
+				switch {
+				case err != nil:
+				case d.Admitted():
+					admitted.Add(d.Cost)
+				default:
+					refused.Add(1)
+					if d.Refused == quota.Member {
+						refusedForMember.Add(1)
+					}
+				}
+			}
+		})
+	}
+	calling.Wait()
+	close(done)
+	listening.Wait()
+	l.set(nil)
+	got.listen(b)
+	got.check(t, told{b.Day().Date: {admitted: admitted.Load(), refused: refused.Load(), refusedForMember: refusedForMember.Load()}})
+}
