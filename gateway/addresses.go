@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/perdiem/perdiem/internal/network"
 )
 
 // Connections are how many connections clients may have at a time. A field that is 0 is its default.
@@ -78,13 +80,7 @@ func (a *addresses) enter(from net.Addr) (place, error) {
 	if bounded && a.trusts(p.at) {
 		return place{}, nil
 	}
-	if bounded && p.at.Is6() {
-		network, err := p.at.WithZone("").Prefix(64)
-		if err != nil {
-			return place{}, err
-		}
-		p.at = network.Addr()
-	}
+	p.at = network.Of(p.at)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open >= a.limits.Total {

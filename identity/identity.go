@@ -11,6 +11,9 @@
 // as the other spelling is: many an upstream cannot tell the two apart. A query never identifies anybody.
 //
 // Whether the application exists and is not suspended is for the catalog to say, not for this package.
+//
+// People sign in to the Developer Portal elsewhere, and otherwise: [SignIns] lets them in by email and password, which [Passwords] keeps as
+// hashes.
 package identity
 
 import (

@@ -1,0 +1,357 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+)
+
+// door is a SignIns with two accounts: ann's, and oidc's, which has no password.
+type door struct {
+	*SignIns
+	asked []string // which accounts were asked for
+	fail  error    // what asking is answered with
+}
+
+func newDoor(t *testing.T) *door {
+	t.Helper()
+	passwords := newPasswords(cheap)
+	accounts := map[string]registry.Account{
+		"ann@example.com":  {Email: "ann@example.com", Password: hashOf(t, passwords, goodPassword), Stamp: 1},
+		"oidc@example.com": {Email: "oidc@example.com"},
+	}
+	d := &door{}
+	var err error
+	d.SignIns, err = NewSignIns(SignInOptions{Passwords: passwords, Account: func(_ context.Context, email string) (registry.Account, error) {
+		d.asked = append(d.asked, email)
+		a, ok := accounts[email]
+		if d.fail == nil && !ok {
+			return registry.Account{}, fault.New(fault.NotFound, "there is no account %s", email)
+		}
+		return a, d.fail
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+var (
+	home     = netip.MustParseAddr("192.0.2.1")
+	anywhere = netip.MustParseAddr("198.51.100.7")
+)
+
+// address returns one of many.
+func address(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+// good is the kind of no error.
+const good = fault.Kind(255)
+
+// wants signs in, and fails the test unless that is answered by an error of the kind, or as ann where it is good.
+func (d *door) wants(t *testing.T, what, email, password string, from netip.Addr, kind fault.Kind) {
+	t.Helper()
+	a, err := d.SignIn(t.Context(), email, password, from)
+	switch {
+	case kind == good && (err != nil || a.Email != "ann@example.com"):
+		t.Errorf("%s: %+v, %v; want ann", what, a, err)
+	case kind != good && (err == nil || fault.KindOf(err) != kind):
+		t.Errorf("%s: %+v, %v; want an error of kind %s", what, a, err, kind)
+	}
+	if _, waits := errors.AsType[Wait](err); waits != (kind == fault.Exhausted) {
+		t.Errorf("%s: how long to wait is told: %t", what, waits)
+	}
+}
+
+// fails has so many attempts fail that were let through.
+func (d *door) fails(t *testing.T, n int, email string, from func(int) netip.Addr) {
+	t.Helper()
+	for i := range n {
+		if _, err := d.SignIn(t.Context(), email, "wrong horse battery", from(i)); fault.KindOf(err) != fault.Unauthorized {
+			t.Fatalf("failure %d of %d: %v", i+1, n, err)
+		}
+	}
+}
+
+func only(a netip.Addr) func(int) netip.Addr { return func(int) netip.Addr { return a } }
+
+// let waits until an attempt is let through, which fails, and returns for how long it waited.
+func (d *door) let(t *testing.T, email string, from netip.Addr) (waited time.Duration) {
+	t.Helper()
+	for {
+		_, err := d.SignIn(t.Context(), email, "wrong horse battery", from)
+		wait, waits := errors.AsType[Wait](err)
+		if !waits {
+			if fault.KindOf(err) != fault.Unauthorized {
+				t.Fatal(err)
+			}
+			return waited
+		}
+		time.Sleep(time.Duration(wait)) // of a bubble: no time passes
+		waited += time.Duration(wait)
+	}
+}
+
+func TestSignIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		a, err := d.SignIn(t.Context(), "ANN@Example.com", goodPassword, home)
+		if err != nil || a.Email != "ann@example.com" || a.Stamp != 1 {
+			t.Errorf("signed in as %+v, %v", a, err)
+		}
+		var messages []string
+		for i, c := range []struct{ email, password string }{
+			{"ann@example.com", "wrong horse battery"},
+			{"ann@example.com", ""},
+			{"nobody@example.com", goodPassword},
+			{"oidc@example.com", goodPassword},
+			{"oidc@example.com", ""},
+			{"", ""},
+			{"no email", goodPassword},
+			{strings.Repeat("x", 1<<20), goodPassword},
+			{"ann@example.com", strings.Repeat("x", 1<<20)},
+			{"ann@example.com\x00", goodPassword},
+		} {
+			a, err := d.SignIn(t.Context(), c.email, c.password, address(i))
+			if fault.KindOf(err) != fault.Unauthorized || a != (registry.Account{}) {
+				t.Errorf("%.40q with %.40q: %+v, %v", c.email, c.password, a, err)
+			}
+			messages = append(messages, fmt.Sprint(err))
+		}
+		for _, m := range messages {
+			if m != messages[0] {
+				t.Errorf("%q and %q tell what is wrong apart", m, messages[0])
+			}
+		}
+	})
+}
+
+// An unknown account, and one without a password, wait for their turn as any other does: that they are unknown does not show in the time that it takes.
+func TestSignInSameWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		for range hashesAtOnce {
+			d.passwords.turns <- struct{}{}
+		}
+		for i, email := range []string{"ann@example.com", "nobody@example.com", "oidc@example.com", "no email"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := d.SignIn(ctx, email, goodPassword, address(i)); fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("%s: %v", email, err)
+			}
+			cancel()
+		}
+		decoy, err := parsePasswordHash(NewPasswords().decoy)
+		if err != nil || decoy.cost != currentCost || len(decoy.key) != keyBytes || len(decoy.salt) != saltBytes {
+			t.Errorf("the decoy costs %+v, %v; a password %+v", decoy.cost, err, currentCost)
+		}
+	})
+}
+
+func TestSignInWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, email := range []string{"ann@example.com", "nobody@example.com"} { // and so nobody learns which there are
+			d := newDoor(t)
+			d.wants(t, "ann, once, so that only her pair is counted", "ann@example.com", goodPassword, home, good)
+			d.fails(t, freeFailures+1, email, only(home))
+			var waits []time.Duration
+			for range 12 {
+				waits = append(waits, d.let(t, email, home).Round(time.Second))
+			}
+			const s = time.Second
+			want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 300 * s, 300 * s, 300 * s}
+			if fmt.Sprint(waits) != fmt.Sprint(want) {
+				t.Errorf("%s: waits %v, want %v", email, waits, want)
+			}
+		}
+	})
+}
+
+func TestSignInWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		d.fails(t, freeFailures+1, "ann@example.com", only(home))
+		asked := len(d.asked)
+		d.wants(t, "the right password, too early", "ann@example.com", goodPassword, home, fault.Exhausted)
+		if len(d.asked) != asked {
+			t.Error("an attempt that has to wait costs the registry a question")
+		}
+		d.wants(t, "another address", "ann@example.com", goodPassword, anywhere, good)
+		time.Sleep(firstWait - 1)
+		d.wants(t, "a moment too early", "ann@example.com", goodPassword, home, fault.Exhausted)
+		time.Sleep(1)
+		d.wants(t, "in time", "ann@example.com", goodPassword, home, good)
+		d.fails(t, freeFailures+1, "ann@example.com", only(home)) // a success forgets what was before
+		d.fails(t, freeFailures+1, "nobody@example.com", only(anywhere))
+		time.Sleep(forgetFailures)
+		d.fails(t, freeFailures+1, "nobody@example.com", only(anywhere)) // and so does a day
+	})
+}
+
+// Whoever guesses from many addresses has a slow pace, and does not keep the owner out who has been here before.
+func TestSignInFromManyAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		d.wants(t, "the owner", "ann@example.com", goodPassword, home, good)
+		d.fails(t, emailPace.burst, "ann@example.com", address)
+		d.wants(t, "one address more", "ann@example.com", goodPassword, address(1000), fault.Exhausted)
+		d.wants(t, "the owner, from home", "ann@example.com", goodPassword, home, good)
+		d.wants(t, "another email", "nobody@example.com", goodPassword, address(1000), fault.Unauthorized)
+
+		began, let := time.Now(), 0
+		for i := 2000; time.Since(began) < 24*time.Hour; i++ {
+			if _, err := d.SignIn(t.Context(), "ann@example.com", "wrong horse battery", address(i)); fault.KindOf(err) == fault.Unauthorized {
+				let++
+			}
+			time.Sleep(10 * time.Second)
+			if i%100 == 0 {
+				d.wants(t, "the owner, meanwhile", "ann@example.com", goodPassword, home, good)
+			}
+		}
+		if most := int(24*time.Hour/emailPace.every) + 1; let > most || let < most-2 {
+			t.Errorf("%d guesses in a day, want %d", let, most)
+		}
+	})
+}
+
+// Whoever tries many emails from an address has a slow pace, and does not keep out who has signed in from there before.
+func TestSignInOfManyEmails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		d.wants(t, "the owner", "ann@example.com", goodPassword, home, good)
+		for i := range addressPace.burst {
+			d.fails(t, 1, fmt.Sprintf("nobody-%d@example.com", i), only(home))
+		}
+		d.wants(t, "one email more", "one@example.com", goodPassword, home, fault.Exhausted)
+		d.wants(t, "the same address, written in IPv6", "one@example.com", goodPassword, netip.MustParseAddr("::ffff:192.0.2.1"), fault.Exhausted)
+		d.wants(t, "the owner", "ann@example.com", goodPassword, home, good)
+		d.wants(t, "another address", "one@example.com", goodPassword, anywhere, fault.Unauthorized)
+		if waited := d.let(t, "one@example.com", home); waited != addressPace.every {
+			t.Errorf("waited for %v, want %v", waited, addressPace.every)
+		}
+
+		// A network of IPv6 is one address.
+		for i := range addressPace.burst {
+			d.fails(t, 1, fmt.Sprintf("nobody-%d@example.com", 100+i), only(netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i+1))))
+		}
+		d.wants(t, "a neighbour", "two@example.com", goodPassword, netip.MustParseAddr("2001:db8::ffff:1"), fault.Exhausted)
+		d.wants(t, "another network", "two@example.com", goodPassword, netip.MustParseAddr("2001:db8:0:1::1"), fault.Unauthorized)
+	})
+}
+
+// Successes cost nothing, however many.
+func TestSignInSuccessesAreFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		for i := range 3 * emailPace.burst {
+			d.wants(t, "from home", "ann@example.com", goodPassword, home, good)
+			d.wants(t, "from anywhere", "ann@example.com", goodPassword, address(i), good)
+		}
+		if n := len(d.familiar); n != 1 {
+			t.Errorf("%d accounts are remembered", n)
+		}
+		for _, places := range d.familiar {
+			if len(places) != familiarPlaces || places[0] != address(3*emailPace.burst-1) || places[1] != home {
+				t.Errorf("places %v", places)
+			}
+		}
+	})
+}
+
+// What fails for other reasons than a wrong password is nobody's failure.
+func TestSignInTakesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		d.fail = fault.New(fault.Unavailable, "down")
+		for range 2 * emailPace.burst {
+			d.wants(t, "while the registry is down", "ann@example.com", goodPassword, home, fault.Unavailable)
+		}
+		d.fail = nil
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range hashesAtOnce {
+			d.passwords.turns <- struct{}{}
+		}
+		for range 2 * emailPace.burst {
+			if _, err := d.SignIn(ctx, "ann@example.com", goodPassword, home); fault.KindOf(err) != fault.Unavailable {
+				t.Fatal(err)
+			}
+		}
+		for range hashesAtOnce {
+			<-d.passwords.turns
+		}
+		d.fails(t, freeFailures+1, "ann@example.com", only(home))
+	})
+}
+
+// Of many attempts at once no more are let through than of as many one after the other.
+func TestSignInAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		for range hashesAtOnce {
+			d.passwords.turns <- struct{}{} // nobody is answered before all have asked
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		kinds := map[fault.Kind]int{}
+		for range 50 {
+			wg.Go(func() {
+				_, err := d.SignIn(t.Context(), "nobody@example.com", "wrong horse battery", home)
+				mu.Lock()
+				kinds[fault.KindOf(err)]++
+				mu.Unlock()
+			})
+			synctest.Wait()
+		}
+		for range hashesAtOnce {
+			<-d.passwords.turns
+		}
+		wg.Wait()
+		if kinds[fault.Unauthorized] != freeFailures+1 || kinds[fault.Exhausted] != 50-freeFailures-1 {
+			t.Errorf("answers %v", kinds)
+		}
+	})
+}
+
+func TestSignInMemoryIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		for i := range signInsKept + 1000 {
+			if _, err := d.attempt(pair{email: emailKey(i), address: address(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(d.pairs) != signInsKept || len(d.addresses) != signInsKept || len(d.emails) != signInsKept {
+			t.Errorf("%d pairs, %d addresses, %d emails", len(d.pairs), len(d.addresses), len(d.emails))
+		}
+	})
+}
+
+func TestWaitIsToldInWords(t *testing.T) {
+	for wait, want := range map[time.Duration]string{
+		1:                       "a second",
+		time.Second:             "a second",
+		1500 * time.Millisecond: "2 seconds",
+		59 * time.Second:        "59 seconds",
+		time.Minute:             "60 seconds",
+		61 * time.Second:        "2 minutes",
+		5 * time.Minute:         "5 minutes",
+	} {
+		err := tooOften(wait)
+		if got := fault.Message(err); got != "This was tried too often: try again in "+want+"." {
+			t.Errorf("%v: %s", wait, got)
+		}
+		if told, ok := errors.AsType[Wait](err); !ok || time.Duration(told) < wait || time.Duration(told) > wait+time.Second {
+			t.Errorf("%v is told as %v", wait, told)
+		}
+	}
+}
