@@ -19,11 +19,11 @@ func FuzzForwarded(f *testing.F) {
 		for _, h := range []map[string][]string{
 			{"Forwarded": {forwarded}}, {"X-Forwarded-For": {chain}}, {"X-Forwarded-For": {chain, forwarded}, "X-Forwarded-Host": {forwarded}, "X-Forwarded-Proto": {chain}},
 		} {
-			hops, host, proto := g.believe(h)
+			hops, host, proto := g.trusted.believe(h)
 			if len(hops) > maxHops || host != "" && !isHost(host) || proto != "" && !isProto(proto) {
 				t.Fatalf("%q: %d hops, host %q, proto %q", h, len(hops), host, proto)
 			}
-			client := g.client(hops)
+			client := g.trusted.client(hops)
 			if client < 0 || client > len(hops) || client < len(hops) && !hops[client].IsValid() {
 				t.Fatalf("%q: the client is %d of %v", h, client, hops)
 			}
