@@ -1,5 +1,5 @@
 // Package adminapi is the API with which operators and perdiem's own commands change and read a running node: catalog, tokens,
-// overrides, usage, the operator's key and backups.
+// overrides, usage, accounts of the Developer Portal, the operator's key and backups.
 //
 // Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
 //
@@ -32,6 +32,8 @@ type Options struct {
 	Key      *Key
 	// NewToken returns a new token's secret and its hash.
 	NewToken func() (secret string, hash registry.Hash)
+	// HashPassword returns the hash of a password, as [registry.Account] has it. The error, of package fault, says why it may not be set.
+	HashPassword func(ctx context.Context, password string) (hash string, err error)
 	// Changed is called after each change to the catalog. When it returns, the change holds on this node.
 	Changed func(context.Context) error
 	// Revoked is called after a token was revoked. When it returns, the node admits no call with it any more.
@@ -71,6 +73,7 @@ func New(o Options) (*API, error) {
 		{"Usage", o.Usage == nil},
 		{"Key", o.Key == nil},
 		{"NewToken", o.NewToken == nil},
+		{"HashPassword", o.HashPassword == nil},
 		{"Changed", o.Changed == nil},
 		{"Revoked", o.Revoked == nil},
 		{"MayApply", o.MayApply == nil},
@@ -94,6 +97,8 @@ func New(o Options) (*API, error) {
 	a.registerCatalog(api)
 	a.registerTokens(api)
 	a.registerOverrides(api)
+	a.registerUsers(api)
+	a.registerGrants(api)
 	a.registerUsage(api)
 	a.registerKey(api)
 	a.registerBackup(api)

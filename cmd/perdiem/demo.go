@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -46,6 +48,9 @@ func (c demoCommand) Validate() error {
 const (
 	demoApplication = "demo"
 	demoMember      = "member-1"
+	demoDeveloper   = "developer@example.com"
+	demoOperator    = "operator@example.com"
+	demoActor       = "demo" // in the audit
 	demoMark        = "# Written by perdiem demo, each time that it starts."
 )
 
@@ -115,11 +120,11 @@ catalog: catalog.yaml
 	return readConfig(file, func(string) (string, bool) { return "", false })
 }
 
-// introduce issues tokens, and prints what there is to try.
+// introduce issues tokens, makes accounts, and prints what there is to try.
 func (c demoCommand) introduce(p *program, n *node, folder, upstream string) error {
 	issue := func(member string) (string, error) {
 		secret, hash := n.tokenKey.NewToken()
-		_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: demoApplication, Member: member, Actor: "demo"})
+		_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: demoApplication, Member: member, Actor: demoActor})
 		return secret, err
 	}
 	application, err := issue("")
@@ -128,6 +133,18 @@ func (c demoCommand) introduce(p *program, n *node, folder, upstream string) err
 	}
 	member, err := issue(demoMember)
 	if err != nil {
+		return err
+	}
+	developer, err := n.demoAccount(registry.NewAccount{Email: demoDeveloper})
+	if err != nil {
+		return err
+	}
+	operator, err := n.demoAccount(registry.NewAccount{Email: demoOperator, Operator: true})
+	if err != nil {
+		return err
+	}
+	grant := registry.Grant{Email: demoDeveloper, Application: demoApplication, Role: registry.Admin}
+	if err := n.registry.Grant(context.Background(), grant, demoActor); err != nil {
 		return err
 	}
 	key, err := adminapi.ReadKeyFile(n.config.OperatorKeyFile)
@@ -148,6 +165,8 @@ func (c demoCommand) introduce(p *program, n *node, folder, upstream string) err
   sample API         http://%s (not metered when asked directly)
   application token  %s  (application %s)
   member token       %s  (member %s of it)
+  developer account  %s  password %s  (application %s)
+  operator account   %s  password %s  (everything)
 
 The commands speak to this node after
 
@@ -163,9 +182,24 @@ curl -i -H 'Authorization: Bearer %s' %s/rest/posts
 %s
 `, folder, kept, gateway, n.portalURL(), reachable(n.address.Admin), reachable(n.address.Ops), upstream,
 		application, demoApplication, member, demoMember,
+		demoDeveloper, developer, demoApplication, demoOperator, operator,
 		serverEnv, reachable(n.address.Admin), keyEnv, key, demoApplication, demoMember,
 		member, gateway, n.address.readyLine())
 	return err
+}
+
+// demoAccount sees to it that there is an account, with a fresh password, which it returns.
+func (n *node) demoAccount(a registry.NewAccount) (password string, err error) {
+	ctx := context.Background()
+	password = rand.Text()
+	if a.Password, err = n.passwords.Hash(ctx, password); err != nil {
+		return "", err
+	}
+	_, err = n.registry.AddAccount(ctx, a, demoActor)
+	if fault.KindOf(err) == fault.Conflict { // a demo that ran in this folder before added it
+		err = n.registry.SetPassword(ctx, a.Email, a.Password, demoActor)
+	}
+	return password, err
 }
 
 // sample is a small API that knows nothing of limits.

@@ -38,7 +38,7 @@ type commands struct {
 	Usage       usageCommand    `cmd:"" help:"Show what an application has used today."`
 	Override    overrides       `cmd:"" help:"Limits of one application that differ from its tier's."`
 	OperatorKey operatorKeys    `cmd:"" help:"The key with which operators use the admin API."`
-	User        userCommands    `cmd:"" help:"Accounts of the Developer Portal (not built yet)."`
+	User        userCommands    `cmd:"" help:"Accounts of the Developer Portal."`
 	Backup      backupCommand   `cmd:"" help:"Save the stores of a node that runs."`
 	Restore     restoreCommand  `cmd:"" help:"Bring saved stores back, into an empty data folder."`
 	Nodes       nodesCommand    `cmd:"" help:"List the nodes of a cluster (not built yet)."`
