@@ -224,7 +224,7 @@ applications: [{id: "` + quoted + `", name: "` + quoted + ` name", tier: "` + qu
 	if strings.Contains(wrong.body, "<script>alert") {
 		t.Errorf("%s", wrong.body)
 	}
-	event := string(s.portal.usageEvent(nil, s.report(evil)))
+	event := string(s.portal.usageEvent(nil, &sight{report: s.report(evil)}))
 	if strings.Contains(event, "<script>alert") || strings.Contains(strings.TrimSuffix(event, "\n\n"), "\n\n") {
 		t.Errorf("an event: %s", event)
 	}

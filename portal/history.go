@@ -30,38 +30,56 @@ func (p *Portal) readHistory(ctx context.Context, report *usage.Report, endpoint
 	if !offered {
 		h.Endpoints = append(h.Endpoints, endpoint)
 	}
-	of := "all endpoints"
-	if endpoint != "" {
-		of = endpoint
+	var err error
+	if h.Today, err = p.hoursChart(ctx, report, endpoint); err != nil {
+		return nil, err
 	}
+	h.Days, err = p.daysChart(ctx, report, endpoint)
+	return h, err
+}
+
+// title says what a chart shows.
+func title(endpoint, by string) string {
+	if endpoint == "" {
+		endpoint = "all endpoints"
+	}
+	return "Calls to " + endpoint + " by " + by
+}
+
+// hoursChart draws the calls of a report's day by the hour; nil where there were none.
+func (p *Portal) hoursChart(ctx context.Context, report *usage.Report, endpoint string) (*chart, error) {
 	hours, err := p.History.Hours(ctx, report.Application, endpoint)
 	if err != nil {
 		return nil, err
 	}
-	if spans := newSpans(hours); isCalled(spans) {
-		for next := spans[len(spans)-1].Start.Add(time.Hour); next.Before(report.ResetsAt); next = next.Add(time.Hour) {
-			spans = append(spans, span{Start: next})
-		}
-		c := newChart(plot{
-			ID: "hours", Title: "Calls to " + of + " by hour today", First: "From (UTC)", Spans: spans, Now: p.Now(),
-			Name:  func(s span) string { return s.Start.Format("15:04") },
-			Label: func(s span) string { return s.Start.Format("15:04") },
-		})
-		h.Today = &c
+	spans := newSpans(hours)
+	if !isCalled(spans) {
+		return nil, nil
 	}
+	for next := spans[len(spans)-1].Start.Add(time.Hour); next.Before(report.ResetsAt); next = next.Add(time.Hour) {
+		spans = append(spans, span{Start: next})
+	}
+	hour := func(s span) string { return s.Start.Format("15:04") }
+	c := newChart(plot{ID: "hours", Title: title(endpoint, "hour"), First: "From (UTC)", Spans: spans, Now: p.Now(), Name: hour, Label: hour})
+	return &c, nil
+}
+
+// daysChart draws the calls of the last days; nil where there were none.
+func (p *Portal) daysChart(ctx context.Context, report *usage.Report, endpoint string) (*chart, error) {
 	days, err := p.History.Days(ctx, report.Application, endpoint, historyDays)
 	if err != nil {
 		return nil, err
 	}
-	if spans := newSpans(days); isCalled(spans) {
-		c := newChart(plot{
-			ID: "days", Title: "Calls to " + of + " by day", First: "Day", Spans: spans,
-			Name:  func(s span) string { return s.Start.Format("Monday, 2 January 2006") },
-			Label: func(s span) string { return s.Start.Format("2 Jan") },
-		})
-		h.Days = &c
+	spans := newSpans(days)
+	if !isCalled(spans) {
+		return nil, nil
 	}
-	return h, nil
+	c := newChart(plot{
+		ID: "days", Title: title(endpoint, "day"), First: "Day", Spans: spans,
+		Name:  func(s span) string { return s.Start.Format("Monday, 2 January 2006") },
+		Label: func(s span) string { return s.Start.Format("2 Jan") },
+	})
+	return &c, nil
 }
 
 // newSpans returns buckets as a chart takes them: a day begins with its date.

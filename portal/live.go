@@ -15,12 +15,16 @@ const (
 	beatEvery  = 5 * time.Second  // a viewer that hears nothing for three of these says that its page is old
 	checkEvery = 10 * time.Second // how often it is asked whether a viewer may still look
 	writeWait  = 10 * time.Second // a viewer that takes nothing for so long is let go
+	chartEvery = 10 * time.Second // how often a chart that has changed is drawn again
 )
 
 // sight is what is to be seen of an application at a moment, as events. Either there is a report, or what was used cannot be read.
 type sight struct {
 	number int64         // rises by one with each sight of an application
 	report *usage.Report // nil: it cannot be read
+	hours  string        // the chart of the day's hours; empty: nothing was called
+	drawn  time.Time     // when it was; look's own, as is what follows
+	behind bool          // something was called since
 	change []byte        // turns the sight before into this one; nil: only whole does
 	whole  func() []byte // turns any sight into this one
 }
@@ -65,14 +69,35 @@ func (p *Portal) look(ctx context.Context, application string, before *sight) *s
 		}
 		p.Log.Warn("what live pages show cannot be read; they say so", "err", err)
 		return &sight{number: number, whole: func() []byte { return []byte("event: trouble\ndata:\n\n") }}
-	case before != nil && before.report != nil && sameUsage(before.report, report):
+	}
+	s := &sight{number: number, report: report}
+	s.whole = sync.OnceValue(func() []byte { return p.usageEvent(nil, s) })
+	if before == nil || before.report == nil || before.report.Day != report.Day {
+		p.drawHours(ctx, s)
+		return s
+	}
+	s.hours, s.drawn, s.behind = before.hours, before.drawn, before.behind || !sameUsage(before.report, report)
+	if s.behind && p.Now().Sub(s.drawn) >= chartEvery {
+		p.drawHours(ctx, s)
+	}
+	if s.hours == before.hours && sameUsage(before.report, report) {
+		before.drawn, before.behind = s.drawn, s.behind
 		return before
 	}
-	s := &sight{number: number, report: report, whole: sync.OnceValue(func() []byte { return p.usageEvent(nil, report) })}
-	if before != nil && before.report != nil && before.report.Day == report.Day {
-		s.change = p.usageEvent(before.report, report)
-	}
+	s.change = p.usageEvent(before, s)
 	return s
+}
+
+// drawHours draws the chart of a sight's day.
+func (p *Portal) drawHours(ctx context.Context, s *sight) {
+	s.drawn, s.behind = p.Now(), false
+	c, err := p.hoursChart(ctx, s.report, "")
+	if err == nil && c != nil {
+		s.hours, err = p.part("analytics", "chart", c)
+	}
+	if err != nil && ctx.Err() == nil {
+		p.Log.Warn("the chart of live pages cannot be drawn; it stays as it is", "err", err)
+	}
 }
 
 // sameUsage reports whether two reports of an application look the same.
@@ -95,9 +120,13 @@ func sameEndpoint(a, b *usage.Endpoint) bool {
 		a.Application.Refused == b.Application.Refused && a.Application.RefusedForMember == b.Application.RefusedForMember && same(a.Member.Limit, b.Member.Limit)
 }
 
-// usageEvent returns the event that turns a page that shows before into one that shows now; nil for before: whatever it shows.
-func (p *Portal) usageEvent(before, now *usage.Report) []byte {
-	shown := map[string]*usage.Endpoint{}
+// usageEvent returns the event that turns a page that shows one sight into one that shows another; nil for the first: whatever it shows.
+func (p *Portal) usageEvent(from, to *sight) []byte {
+	now, shown := to.report, map[string]*usage.Endpoint{}
+	var before *usage.Report
+	if from != nil {
+		before = from.report
+	}
 	u := update{Whole: before == nil, ResetsAt: now.ResetsAt, Now: p.Now().UTC(), Parts: map[string]string{}, Rows: []liveRow{}}
 	if before != nil {
 		for i := range before.Endpoints {
@@ -122,7 +151,7 @@ func (p *Portal) usageEvent(before, now *usage.Report) []byte {
 		u.Rows = append(u.Rows, liveRow{e.ID, html})
 	}
 	if staying < len(shown) { // an endpoint is gone, which only the whole tells
-		return p.usageEvent(nil, now)
+		return p.usageEvent(nil, to)
 	}
 	for id, of := range map[string]any{"facts": newFacts(now), "day": newDay(now, u.Now), "reset": newDay(now, u.Now)} {
 		html, err := p.part("analytics", id, of)
@@ -131,6 +160,9 @@ func (p *Portal) usageEvent(before, now *usage.Report) []byte {
 			continue
 		}
 		u.Parts[id] = html
+	}
+	if from == nil || from.hours != to.hours {
+		u.Parts["hours"] = to.hours
 	}
 	data, err := json.Marshal(u)
 	if err != nil {

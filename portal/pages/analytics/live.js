@@ -32,8 +32,13 @@ const has = new Map(); // what the parts of the page were told
 const update = ({whole, now, rows: sent, parts}) => {
   ahead = Date.parse(now) - Date.now();
   for (const [id, html] of Object.entries(parts)) {
-    if (has.get(id) !== html) document.getElementById(id).innerHTML = html;
+    const part = document.getElementById(id);
+    if (!part || has.get(id) === html) continue; // the page may show one endpoint's hours
+    const open = part.querySelector('details')?.open;
+    part.innerHTML = html;
     has.set(id, html);
+    if (open) part.querySelector('details').open = true;
+    if (id === 'hours') part.closest('section').hidden = html === '';
   }
   const shown = rows();
   for (const {id, html} of sent) {
