@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help run test check format race proof bench bench-size bench-overload bench-abuse fuzz compiler issuer
+.PHONY: help run test check format race screenshots proof bench bench-size bench-overload bench-abuse fuzz compiler issuer browser
 
 GO       ?= go
 PKG      ?= ./...
@@ -27,7 +27,7 @@ help: ## List the tasks
 run: ## Start a demo: a sample API behind the gateway, with tokens and a curl to try
 	$(GO) run ./cmd/perdiem demo
 
-test: compiler issuer ## Run all tests, again under the race detector, and every fuzz target for FUZZTIME (20s); installs what they need
+test: compiler issuer browser ## Run all tests, again under the race detector, and every fuzz target for FUZZTIME (20s); installs what they need
 	$(GO) test $(PKG)
 	cd bench && $(GO) test ./...
 	$(MAKE) race fuzz
@@ -41,7 +41,7 @@ format: ## Format all code
 	$(LINT) fmt ./...
 	cd bench && $(LINT) fmt --config ../.golangci.yml ./...
 
-race: compiler issuer ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
+race: compiler issuer browser ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
 	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m $(PKG)
 
 # One processor a target, and as many targets at a time as there are processors.
@@ -49,6 +49,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' --exclude-dir=bench . | sort | sed -E 's|/[^/]*:func | |' | \
 	xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 2 $(SHELL) -c 'said=$$($(GO) test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 "$$0" 2>&1 < /dev/null) || \
 		{ echo "$$said"; echo "FAIL $$1 of $$0"; exit 1; }; echo "ok   $$1 of $$0: $$(grep -o "execs: [0-9]*" <<< "$$said" | tail -n 1)"'
+
+screenshots: browser ## Make pictures of the portal's pages, with much, little and no data, into ./screenshots
+	PERDIEM_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestScreenshots ./portal
 
 proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause (some minutes)
 	$(GO) run ./proof
@@ -74,3 +77,7 @@ compiler:
 issuer:
 	@$(call need,node,nodejs)
 	@$(call need,npm,npm)
+
+# The portal's pages are looked at by a real browser.
+browser:
+	@$(call need,chromium,chromium)

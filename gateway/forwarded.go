@@ -40,19 +40,19 @@ func (g *Gateway) way(x *exchange, in *http.Request) way {
 		return w
 	}
 	w.client = x.client
-	if a, _ := peer(in); !g.trusts(a) {
+	if a, _ := peer(in); !g.trusted.trusts(a) {
 		w.forwarded = string(appendHop(b, x.client, in.Host, proto))
 		return w
 	}
 
-	hops, host, told := g.believe(x.request.Header)
+	hops, host, told := g.trusted.believe(x.request.Header)
 	if host != "" {
 		w.host = host
 	}
 	if told != "" {
 		w.proto = told
 	}
-	client := g.client(hops)
+	client := g.trusted.client(hops)
 	if client < len(hops) {
 		w.client = hops[client].String()
 	}
@@ -81,19 +81,33 @@ func (g *Gateway) way(x *exchange, in *http.Request) way {
 	return w
 }
 
-// trusts reports whether what a peer says of its own peers is believed.
-func (g *Gateway) trusts(a netip.Addr) bool {
-	return netaddr.In(g.trusted, a)
+// Proxies are the ranges of addresses whose word on where a request comes from is believed; nil: nobody's is.
+type Proxies []netip.Prefix
+
+// Client returns the address of a request's client: of the nearest on its way that is not one of the proxies. It is not valid where it is not known.
+func (p Proxies) Client(r *http.Request) netip.Addr {
+	a, _ := peer(r)
+	if !p.trusts(a) {
+		return a
+	}
+	hops, _, _ := p.believe(r.Header)
+	if i := p.client(hops); i < len(hops) {
+		return hops[i]
+	}
+	return a
 }
+
+// trusts reports whether what a peer says of its own peers is believed.
+func (p Proxies) trusts(a netip.Addr) bool { return netaddr.In(p, a) }
 
 // client returns which of the hops behind a trusted proxy is the client: the nearest that is not trusted itself, or the farthest if all
 // are. Behind a hop that is not known by its address nothing is known; len(hops) is the proxy itself.
-func (g *Gateway) client(hops []netip.Addr) int {
+func (p Proxies) client(hops []netip.Addr) int {
 	for i, hop := range slices.Backward(hops) {
 		switch {
 		case !hop.IsValid():
 			return i + 1
-		case !g.trusts(hop):
+		case !p.trusts(hop):
 			return i
 		}
 	}
@@ -103,14 +117,14 @@ func (g *Gateway) client(hops []netip.Addr) int {
 // believe returns what a trusted proxy told of those from whom it had the request, the nearest last; a hop that is told otherwise than
 // by an address is not valid. Where both kinds of header are there, X-Forwarded-For counts: a proxy that sets it may let a client's
 // Forwarded through.
-func (g *Gateway) believe(h http.Header) (hops []netip.Addr, host, proto string) {
+func (p Proxies) believe(h http.Header) (hops []netip.Addr, host, proto string) {
 	if lines := h["X-Forwarded-For"]; len(lines) > 0 {
 		hops = parseChain(lines)
 	} else if elements := parseForwarded(h["Forwarded"]); len(elements) > 0 {
 		for _, e := range elements {
 			hops = append(hops, e.node)
 		}
-		e := elements[min(g.client(hops), len(elements)-1)]
+		e := elements[min(p.client(hops), len(elements)-1)]
 		host, proto = e.host, e.proto
 	}
 	if text := last(h["X-Forwarded-Host"]); isHost(text) {
@@ -293,7 +307,7 @@ func (g *Gateway) keepForwarded(x *exchange, in *http.Request, h http.Header) {
 	if g.trusted == nil {
 		return
 	}
-	if a, _ := peer(in); !g.trusts(a) {
+	if a, _ := peer(in); !g.trusted.trusts(a) {
 		return
 	}
 	for name, values := range x.request.Header {

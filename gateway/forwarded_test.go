@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -19,11 +20,11 @@ func FuzzForwarded(f *testing.F) {
 		for _, h := range []map[string][]string{
 			{"Forwarded": {forwarded}}, {"X-Forwarded-For": {chain}}, {"X-Forwarded-For": {chain, forwarded}, "X-Forwarded-Host": {forwarded}, "X-Forwarded-Proto": {chain}},
 		} {
-			hops, host, proto := g.believe(h)
+			hops, host, proto := g.trusted.believe(h)
 			if len(hops) > maxHops || host != "" && !isHost(host) || proto != "" && !isProto(proto) {
 				t.Fatalf("%q: %d hops, host %q, proto %q", h, len(hops), host, proto)
 			}
-			client := g.client(hops)
+			client := g.trusted.client(hops)
 			if client < 0 || client > len(hops) || client < len(hops) && !hops[client].IsValid() {
 				t.Fatalf("%q: the client is %d of %v", h, client, hops)
 			}
@@ -75,4 +76,26 @@ func FuzzHost(f *testing.F) {
 			t.Errorf("%q is %q and %q, which is %q and %q", text, name, port, sameName, samePort)
 		}
 	})
+}
+
+// TestClient shows whose address a request is held to have come from.
+func TestClient(t *testing.T) {
+	proxies := Proxies{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, c := range []struct{ peer, chain, want string }{
+		{"203.0.113.7:1", "198.51.100.1", "203.0.113.7"}, // no proxy
+		{"10.0.0.1:1", "198.51.100.1, 203.0.113.7", "203.0.113.7"},
+		{"10.0.0.1:1", "203.0.113.7, 10.0.0.2", "203.0.113.7"},
+		{"10.0.0.1:1", "203.0.113.7, nonsense", "10.0.0.1"},
+		{"10.0.0.1:1", "", "10.0.0.1"},
+		{"[::ffff:10.0.0.1]:1", "2001:db8::1", "2001:db8::1"},
+		{"@", "203.0.113.7", "invalid IP"},
+	} {
+		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{}}
+		if c.chain != "" {
+			r.Header.Set("X-Forwarded-For", c.chain)
+		}
+		if got := proxies.Client(r).String(); got != c.want {
+			t.Errorf("%s, told %q: %s, want %s", c.peer, c.chain, got, c.want)
+		}
+	}
 }

@@ -104,7 +104,7 @@ type Gateway struct {
 	timeouts  Timeouts
 	addresses *addresses
 	deadlines *deadlines
-	trusted   []netip.Prefix                                   // nil: nobody
+	trusted   Proxies
 	hosts     hosts                                            // nil: any
 	cors      *cors                                            // nil: no CORS
 	protect   func(ctx context.Context, endpoint string) error // nil: nothing does
@@ -176,7 +176,7 @@ func New(o Options) (*Gateway, error) {
 		observe:   o.Observe,
 		bodies:    sync.Pool{New: func() any { return new([]byte) }},
 	}
-	g.addresses = &addresses{limits: o.Connections.orDefaults(), trusts: g.trusts, of: map[netip.Addr]*address{}}
+	g.addresses = &addresses{limits: o.Connections.orDefaults(), trusts: g.trusted.trusts, of: map[netip.Addr]*address{}}
 	g.methodOverride = o.MethodOverride
 	if g.observe == nil {
 		g.observe = func(Observation) {}

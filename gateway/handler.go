@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/perdiem/perdiem/admit"
@@ -186,15 +185,7 @@ func (g *Gateway) serveUsage(x *exchange, request admit.Request) {
 		return
 	}
 	x.observation.Outcome = UsageRead
-	g.write(x, func(h http.Header, body []byte) (int, []byte) {
-		text, err := json.Marshal(report)
-		if err != nil {
-			return answer.Fault(h, body, err)
-		}
-		h["Content-Type"] = []string{"application/json"}
-		h["Cache-Control"] = []string{"no-store"}
-		return http.StatusOK, append(append(body, text...), '\n')
-	})
+	g.write(x, func(h http.Header, body []byte) (int, []byte) { return answer.JSON(h, body, report) })
 }
 
 // write sends an answer of the gateway's own, in a body that is used again.

@@ -37,7 +37,7 @@ func catalogText() string {
 }
 
 func (s site) configText(upstream, identity string, withTLS bool) string {
-	text := fmt.Sprintf(`listen: {gateway: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
+	text := fmt.Sprintf(`listen: {gateway: "127.0.0.1:0", portal: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
 upstream: http://%s
 catalog: catalog.yaml
 `, upstream)

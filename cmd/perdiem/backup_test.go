@@ -125,7 +125,7 @@ func TestFirstFormat(t *testing.T) {
 	if status, _, errs := perdiemHere(nil, "restore", "testdata/backup-1.tar", "--data", data); status != 0 {
 		t.Fatal(errs)
 	}
-	writeFile(t, folder, "perdiem.yaml", "listen: {admin: \"127.0.0.1:0\", ops: \"127.0.0.1:0\"}\n")
+	writeFile(t, folder, "perdiem.yaml", "listen: {portal: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", ops: \"127.0.0.1:0\"}\n")
 	c, err := readConfig(filepath.Join(folder, "perdiem.yaml"), getenv)
 	if err != nil {
 		t.Fatal(err)

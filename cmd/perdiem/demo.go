@@ -23,7 +23,7 @@ import (
 type demoCommand struct {
 	Dir     string `placeholder:"DIR" help:"Keep everything in this folder; else it is in a temporary one and removed at the end."`
 	Gateway string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The gateway's address (${default})."`
-	Portal  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"The Developer Portal's address (${default}; not built yet, nothing listens)."`
+	Portal  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"The Developer Portal's address (${default})."`
 	Admin   string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"The admin API's address (${default})."`
 	Ops     string `default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The address of metrics and health (${default})."`
 }
@@ -159,6 +159,7 @@ func (c demoCommand) introduce(p *program, n *node, folder, upstream string) err
 	_, err = fmt.Fprintf(p.stdout, `perdiem demo: a sample API behind the gateway, everything in %s (%s). Ctrl-C ends it.
 
   gateway            %s
+  Developer Portal   %s
   admin API          http://%s
   metrics, health    http://%s/metrics  /healthz  /readyz
   sample API         http://%s (not metered when asked directly)
@@ -179,7 +180,7 @@ A member may read the posts 20 times a day. Repeat this to see 200 turn into 429
 curl -i -H 'Authorization: Bearer %s' %s/rest/posts
 
 %s
-`, folder, kept, gateway, reachable(n.address.Admin), reachable(n.address.Ops), upstream,
+`, folder, kept, gateway, n.portalURL(), reachable(n.address.Admin), reachable(n.address.Ops), upstream,
 		application, demoApplication, member, demoMember,
 		demoDeveloper, developer, demoApplication, demoOperator, operator,
 		serverEnv, reachable(n.address.Admin), keyEnv, key, demoApplication, demoMember,

@@ -25,7 +25,7 @@ func TestIssuer(t *testing.T) {
 	writeFile(t, folder, "introspect.secret", testkit.IntrospectionSecret+"\n")
 	writeFile(t, folder, "catalog.yaml", "catch_all: {}\ntiers: {development: {'*': {application: 5, member: 2}}}\napplications: [{id: acme}]\n")
 	writeFile(t, folder, "perdiem.yaml", fmt.Sprintf(`
-listen: {gateway: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
+listen: {gateway: "127.0.0.1:0", portal: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
 upstream: %s
 catalog: catalog.yaml
 unknown_applications: {tier: development}

@@ -23,6 +23,7 @@ import (
 	"github.com/perdiem/perdiem/internal/telemetry"
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/portal"
 	"github.com/perdiem/perdiem/protect"
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
@@ -54,6 +55,8 @@ type node struct {
 	usage     *usage.Reader
 	protect   *protect.Limiter // nil where there is no gateway, or no protection
 	gateway   *gateway.Gateway
+	pages     *portal.Portal
+	portal    *http.Server
 	admin     *http.Server
 	ops       *http.Server
 	address   addresses
@@ -72,6 +75,7 @@ type node struct {
 // addresses are where a node listens, as HOST:PORT; empty: it does not.
 type addresses struct {
 	Gateway string `json:"gateway,omitempty"`
+	Portal  string `json:"portal,omitempty"`
 	Admin   string `json:"admin"`
 	Ops     string `json:"ops"`
 	// AdminCertificate is the admin listener's certificate in PEM, by which commands on this machine know the node; empty: it speaks without TLS.
@@ -79,7 +83,7 @@ type addresses struct {
 }
 
 // doors are the listeners of a node; nil: there is none.
-type doors struct{ gateway, admin, ops net.Listener }
+type doors struct{ gateway, portal, admin, ops net.Listener }
 
 // readyLine is what a node prints once it serves.
 func (a addresses) readyLine() string {
@@ -87,7 +91,7 @@ func (a addresses) readyLine() string {
 	if a.Gateway != "" {
 		line += " gateway=" + a.Gateway
 	}
-	return line + " admin=" + a.Admin + " ops=" + a.Ops
+	return line + " portal=" + a.Portal + " admin=" + a.Admin + " ops=" + a.Ops
 }
 
 // nodeOptions are what a node needs besides its configuration.
@@ -102,7 +106,7 @@ type nodeOptions struct {
 
 // startNode returns a node that serves. When it fails it leaves nothing open.
 func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err error) {
-	n := &node{config: c, log: o.Log, now: o.Now, reread: o.Reread, build: readBuild(), passwords: identity.NewPasswords(), failed: make(chan error, 3)}
+	n := &node{config: c, log: o.Log, now: o.Now, reread: o.Reread, build: readBuild(), passwords: identity.NewPasswords(), failed: make(chan error, 4)}
 	n.backups.node = n
 	defer func() {
 		if err != nil {
@@ -289,6 +293,9 @@ func (n *node) listen() (err error) {
 			return err
 		}
 	}
+	if n.doors.portal, n.address.Portal, err = listen("listen.portal", n.config.Portal); err != nil {
+		return err
+	}
 	if n.doors.admin, n.address.Admin, err = listen("listen.admin", n.config.Admin); err != nil {
 		return err
 	}
@@ -325,7 +332,11 @@ func listen(name, address string) (net.Listener, string, error) {
 
 // openDoors serves those who speak to the node. Until follow ends, sources of identity follow the registry.
 func (n *node) openDoors(follow context.Context) error {
-	admitter, err := n.newAdmitter(follow)
+	sources, err := n.sources(follow)
+	if err != nil {
+		return err
+	}
+	admitter, err := n.newAdmitter(sources)
 	if err != nil {
 		return err
 	}
@@ -351,6 +362,9 @@ func (n *node) openDoors(follow context.Context) error {
 		}
 		n.serve("listen.gateway", n.doors.gateway, n.gateway.Serve)
 	}
+	if err := n.openPortal(sources); err != nil {
+		return err
+	}
 	api, err := adminapi.New(adminapi.Options{
 		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken, HashPassword: n.passwords.Hash,
 		Changed: n.snapshots.refresh, Revoked: n.revoked, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
@@ -365,11 +379,7 @@ func (n *node) openDoors(follow context.Context) error {
 	return nil
 }
 
-func (n *node) newAdmitter(follow context.Context) (*admit.Admitter, error) {
-	sources, err := n.sources(follow)
-	if err != nil {
-		return nil, err
-	}
+func (n *node) newAdmitter(sources []identity.Source) (*admit.Admitter, error) {
 	return admit.New(admit.Options{
 		Catalog: n.snapshots.current, Callers: identity.New(sources...), Take: n.take, Now: n.now, Register: n.register(),
 	})
@@ -543,6 +553,10 @@ func (n *node) stop(ctx context.Context) error {
 			n.log.Warn("requests were under way for too long and were cut off", "err", err)
 		}
 	}
+	if n.portal != nil {
+		n.pages.Close() // else what is live would be waited for
+		note("closing the portal", shutdown(drain, n.portal))
+	}
 	if n.admin != nil {
 		note("closing the admin API", shutdown(drain, n.admin))
 	}
@@ -562,7 +576,7 @@ func (n *node) stop(ctx context.Context) error {
 	if n.ops != nil {
 		note("closing the ops listener", shutdown(returning, n.ops))
 	}
-	for _, door := range []net.Listener{n.doors.gateway, n.doors.admin, n.doors.ops} {
+	for _, door := range []net.Listener{n.doors.gateway, n.doors.portal, n.doors.admin, n.doors.ops} {
 		if door != nil {
 			_ = door.Close() // it is closed already where it was served
 		}

@@ -35,7 +35,7 @@ func writeFile(t *testing.T, folder, name, text string) {
 }
 
 const (
-	quietNode  = "listen: {admin: \"127.0.0.1:0\", ops: \"127.0.0.1:0\"}\ncatalog: catalog.yaml\n"
+	quietNode  = "listen: {portal: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", ops: \"127.0.0.1:0\"}\ncatalog: catalog.yaml\n"
 	oneCatalog = "catch_all: {member: 1}\napplications: [{id: acme}]\n"
 )
 

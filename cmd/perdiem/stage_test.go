@@ -114,7 +114,7 @@ func setupStage(env *testscript.Env) error {
 	env.Values[stageKey{}] = s
 	env.Setenv("UPSTREAM", s.upstream.URL)
 	env.Setenv("GORACE", "atexit_sleep_ms=0 halt_on_error=1 "+os.Getenv("GORACE")) // else each program waits a second before it ends
-	for _, name := range []string{"GATEWAY", "ADMIN", "OPS", "STARTS", "TOKEN", "ENCRYPTED", "SSL_CERT_FILE"} {
+	for _, name := range []string{"GATEWAY", "PORTAL", "ADMIN", "OPS", "STARTS", "TOKEN", "ENCRYPTED", "SSL_CERT_FILE"} {
 		env.Setenv(name, "")
 	}
 	s.env = env.Vars
@@ -133,10 +133,10 @@ func setupStage(env *testscript.Env) error {
 
 func staged(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
-var readyLine = regexp.MustCompile(`(?m)^perdiem: ready(?: gateway=(\S+))? admin=(\S+) ops=(\S+)$`)
+var readyLine = regexp.MustCompile(`(?m)^perdiem: ready(?: gateway=(\S+))? portal=(\S+) admin=(\S+) ops=(\S+)$`)
 
 // start runs perdiem with the arguments in the background, and waits until it says that it is ready: then its addresses are in
-// $GATEWAY, $ADMIN and $OPS, and what it printed is in the file "printed".
+// $GATEWAY, $PORTAL, $ADMIN and $OPS, and what it printed is in the file "printed".
 func start(ts *testscript.TestScript, neg bool, args []string) {
 	s := staged(ts)
 	if neg || s.node != nil {
@@ -164,8 +164,9 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("start: not ready: printed %q, logged\n%s", printed, logged)
 	}
 	ts.Setenv("GATEWAY", ready[1])
-	ts.Setenv("ADMIN", ready[2])
-	ts.Setenv("OPS", ready[3])
+	ts.Setenv("PORTAL", ready[2])
+	ts.Setenv("ADMIN", ready[3])
+	ts.Setenv("OPS", ready[4])
 	ts.Check(os.WriteFile(ts.MkAbs("printed"), []byte(printed), 0o600))
 }
 

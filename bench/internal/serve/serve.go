@@ -32,7 +32,7 @@ type Node struct {
 
 // Start starts the program file as a node with its files in dir, which must exist. more is added to its configuration.
 func Start(ctx context.Context, file, dir, upstream, catalog, more string) (*Node, error) {
-	config := fmt.Sprintf(`listen: {gateway: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
+	config := fmt.Sprintf(`listen: {gateway: "127.0.0.1:0", portal: "127.0.0.1:0", admin: "127.0.0.1:0", ops: "127.0.0.1:0"}
 upstream: http://%s
 catalog: catalog.yaml
 durability: process

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/gateway"
+	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/portal"
+)
+
+// openPortal serves the Developer Portal. sources are those that callers are identified by.
+func (n *node) openPortal(sources []identity.Source) (err error) {
+	signIns, err := identity.NewSignIns(identity.SignInOptions{Account: n.registry.Account, Passwords: n.passwords})
+	if err != nil {
+		return err
+	}
+	caller, err := n.tokenCallers(sources)
+	if err != nil {
+		return err
+	}
+	n.pages, err = portal.New(portal.Options{
+		Accounts: n.registry, Catalog: n.snapshots.current, Usage: n.usage, History: n.history, SignIn: signIns.SignIn, Caller: caller,
+		From: gateway.Proxies(n.config.Edge.TrustedProxies).Client, URL: n.portalURL(), Gateway: n.gatewayURL(), Now: n.now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.portal = n.server(n.pages)
+	n.serve("listen.portal", n.doors.portal, n.encrypted("portal", n.portal))
+	return nil
+}
+
+// tokenCallers returns how it is found out who asks for usage at the portal: by tokens alone. A header that names an application is believed of those
+// who reach the gateway, not of whatever proxy is before the portal.
+func (n *node) tokenCallers(sources []identity.Source) (func(*http.Request) (identity.Caller, error), error) {
+	var tokens []identity.Source
+	for _, s := range sources {
+		if _, ok := s.(*identity.Headers); !ok {
+			tokens = append(tokens, s)
+		}
+	}
+	admitter, err := admit.New(admit.Options{
+		Catalog: n.snapshots.current, Callers: identity.New(tokens...), Take: n.take, Now: n.now, Register: n.register(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(r *http.Request) (identity.Caller, error) {
+		return admitter.Identify(r.Context(), admit.Request{Header: r.Header})
+	}, nil
+}
+
+// portalURL returns where browsers find the portal: portal_url, else where it listens.
+func (n *node) portalURL() *url.URL {
+	if n.config.PortalURL != nil {
+		return n.config.PortalURL
+	}
+	return n.listenerURL("portal", n.address.Portal)
+}
+
+// gatewayURL returns where callers find the gateway, as far as the configuration tells; empty: there is none.
+func (n *node) gatewayURL() string {
+	if n.address.Gateway == "" {
+		return ""
+	}
+	return n.listenerURL("gateway", n.address.Gateway).String()
+}
+
+// listenerURL returns the URL of a listener for somebody on this machine.
+func (n *node) listenerURL(listener, address string) *url.URL {
+	u := &url.URL{Scheme: "http", Host: reachable(address)}
+	if n.pairs[listener] != nil {
+		u.Scheme = "https"
+	}
+	return u
+}

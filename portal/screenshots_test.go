@@ -1,0 +1,158 @@
+package portal
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"github.com/perdiem/perdiem/internal/testkit"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// TestScreenshots makes pictures of every page with much, little and no data into the folder that PERDIEM_SCREENSHOTS names, wide and narrow, light
+// and dark (make screenshots). A page wider than the window fails.
+func TestScreenshots(t *testing.T) {
+	folder := os.Getenv("PERDIEM_SCREENSHOTS")
+	if folder == "" {
+		t.Skip("PERDIEM_SCREENSHOTS names no folder")
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := openSite(t, manyEndpoints())
+	s.fillHistory("acme")
+	s.fillHistory("much")
+	s.counts.set("acme", called()...)
+	s.counts.set("much", s.calledMuch()...)
+	s.counts.members["m-1"] = map[string]usage.MemberCounts{"posts.create": {Used: 45, Refused: 3}, "posts.find": {Used: 12}}
+	if err := s.registry.Grant(t.Context(), registry.Grant{Email: "viewer@acme.example", Application: "idle", Role: registry.Viewer}, ""); err != nil {
+		t.Fatal(err)
+	}
+	browser := testkit.Chromium(t)
+	sessions := map[string]string{}
+	for _, email := range []string{"viewer@acme.example", "operator@example.com"} {
+		b := s.browser(email)
+		at := b.request("GET", "/", nil).URL
+		sessions[email] = b.client.Jar.Cookies(at)[0].Value
+	}
+	for _, shot := range []struct{ name, email, path string }{
+		{"signin", "", "/signin"},
+		{"signin-next", "", "/apps"},
+		{"notfound", "viewer@acme.example", "/apps/none/analytics"},
+		{"apps", "viewer@acme.example", "/apps"},
+		{"apps-many", "operator@example.com", "/apps"},
+		{"apps-search-none", "operator@example.com", "/apps?q=nothing"},
+		{"analytics-none", "viewer@acme.example", "/apps/idle/analytics"},
+		{"analytics", "viewer@acme.example", "/apps/acme/analytics?sort=-share"},
+		{"analytics-member", "viewer@acme.example", "/apps/acme/analytics?member=m-1"},
+		{"analytics-much", "operator@example.com", "/apps/much/analytics?sort=-used"},
+	} {
+		for _, size := range []struct {
+			width, height int64
+		}{{1280, 800}, {390, 844}} {
+			for _, theme := range []string{"light", "dark"} {
+				name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
+				picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if wider {
+					t.Errorf("%s: the page is wider than the window", name)
+				}
+				if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// screenshot returns a picture of a page as somebody sees it, and whether it is wider than the window.
+func screenshot(browser context.Context, site, path, session, theme string, width, height int64) (picture []byte, wider bool, err error) {
+	ctx, cancel := context.WithTimeout(browser, testkit.BrowserPatience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
+		return nil, false, err
+	}
+	if session != "" {
+		if _, err := chromedp.Call(ctx, network.SetCookie, network.SetCookieParams{Name: "perdiem", Value: session, URL: site}); err != nil {
+			return nil, false, err
+		}
+	}
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
+		return nil, false, err
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate(site+path), chromedp.WaitVisible("main")); err != nil {
+		return nil, false, err
+	}
+	for live := false; !live; { // where a page has something live
+		live, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`(document.getElementById("state")?.textContent ?? "Live") === "Live"`))
+		if err != nil {
+			says, _ := chromedp.Run(browser, chromedp.Evaluate[string](`document.body.innerText`))
+			return nil, false, fmt.Errorf("%w: %s", err, says)
+		}
+	}
+	wider, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth`))
+	if err != nil {
+		return nil, false, err
+	}
+	picture, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	return picture, wider, err
+}
+
+// manyEndpoints is the sample's catalog with an application that calls much.
+func manyEndpoints() string {
+	var endpoints, applications strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&endpoints, "  - {id: %q, match: \"GET /rest/v2/organizations/{organization}/resources%02d\", application: %d, member: %d}\n",
+			fmt.Sprintf("organizations.resources%02d.list", i), i, 1000*(i+1), 10*(i+1))
+		fmt.Fprintf(&applications, "  - {id: partner-%02d, name: \"Partner %02d\", tier: development}\n", i, i)
+	}
+	text := strings.Replace(sample, "catch_all:", endpoints.String()+"catch_all:", 1)
+	return text + applications.String() + "  - {id: idle, name: Idle Importer}\n  - {id: much, name: \"An application with quite a long name, of a partner who likes long names\", tier: development, suspended: true}\n"
+}
+
+func (s *site) calledMuch() (of []usage.Counts) {
+	for i, e := range s.snapshot.Endpoints() {
+		of = append(of, usage.Counts{
+			Endpoint: e.ID, Used: int64(i * i * 977 % (1000 * (i + 1))), Refused: int64(i % 5 * 13), RefusedForMember: int64(i % 5), LastCall: at.Add(-time.Duration(i) * time.Minute),
+		})
+	}
+	return of
+}
+
+// fillHistory gives an application a history of 40 days.
+func (s *site) fillHistory(application string) {
+	s.Helper()
+	day := s.counts.Day()
+	batch := usage.HistoryBatch{Writer: "w-" + application, Number: 1}
+	for back := range 40 {
+		for hour := range 24 {
+			if back == 0 && hour > 18 {
+				continue
+			}
+			calls := usage.Calls{Admitted: int64((hour*hour*31 + back*17) % 1300)}
+			if hour > 16 && back < 3 {
+				calls.Refused = int64(hour * 9)
+			}
+			batch.Rows = append(batch.Rows, usage.HistoryRow{Application: application, Bucket: usage.Bucket{
+				Day: day.Date - quota.Date(back), Start: day.Start.AddDate(0, 0, -back).Add(time.Duration(hour) * time.Hour), Calls: calls,
+			}})
+		}
+	}
+	if err := s.registry.AddHistory(s.Context(), batch); err != nil {
+		s.Fatal(err)
+	}
+}

@@ -1,0 +1,114 @@
+package portal
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/perdiem/perdiem/fault"
+)
+
+// signInPage is what the page of signing in is told.
+type signInPage struct {
+	Email     string
+	Next      string // where to go on to; empty: the list of applications
+	Problem   string
+	Insecure  string
+	SignedOut bool
+}
+
+// signInForm shows the page of signing in. Somebody who is signed in goes on.
+func (p *Portal) signInForm(v *visit) error {
+	query := v.r.URL.Query()
+	next := p.inside(query.Get("next"))
+	if v.account != nil {
+		p.goOn(v, next)
+		return nil
+	}
+	return v.showSignIn(http.StatusOK, signInPage{Next: next, SignedOut: query.Has("out")})
+}
+
+func (v *visit) showSignIn(status int, with signInPage) error {
+	if v.portal.secure && v.isPlain() {
+		with.Insecure = "This connection is not encrypted, and your browser will not keep you signed in over it. Open " + v.portal.URL.String() + " instead."
+	}
+	return v.show(status, "signin", page{Title: "Sign in", Body: with})
+}
+
+// isPlain reports whether the request came without TLS, as far as can be known, from another machine.
+func (v *visit) isPlain() bool {
+	if v.r.TLS != nil || v.portal.URL.Scheme == "https" {
+		return false
+	}
+	host, _, err := net.SplitHostPort(v.r.Host)
+	if err != nil {
+		host = v.r.Host
+	}
+	at, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host != "localhost" && !(err == nil && at.IsLoopback())
+}
+
+// signIn signs somebody in.
+func (p *Portal) signIn(v *visit) error {
+	if err := v.r.ParseForm(); err != nil {
+		return fault.New(fault.Invalid, "The form could not be read.")
+	}
+	email, next := v.r.PostForm.Get("email"), p.inside(v.r.PostForm.Get("next"))
+	found, err := p.SignIn(v.r.Context(), email, v.r.PostForm.Get("password"), p.From(v.r))
+	if err == nil {
+		if err = v.signedIn(found); err == nil {
+			p.goOn(v, next)
+			return nil
+		}
+	}
+	again := signInPage{Email: email, Next: next, Problem: fault.Message(err)}
+	switch fault.KindOf(err) {
+	case fault.Unauthorized, fault.Invalid, fault.Conflict:
+		return v.showSignIn(http.StatusForbidden, again)
+	case fault.Exhausted:
+		return v.showSignIn(http.StatusTooManyRequests, again)
+	default:
+		return err
+	}
+}
+
+// signOut signs somebody out.
+func (p *Portal) signOut(v *visit) error {
+	if err := v.signedOut(); err != nil {
+		return err
+	}
+	v.redirect("/signin?out")
+	return nil
+}
+
+// goOn sends the browser on after signing in.
+func (p *Portal) goOn(v *visit, next string) {
+	if next == "" {
+		next = p.path("/apps")
+	}
+	http.Redirect(v.w, v.r, next, http.StatusSeeOther)
+}
+
+// inside returns where to go on to, unless that is not a path of this portal: then nothing.
+func (p *Portal) inside(next string) string {
+	if len(next) > 2048 || !strings.HasPrefix(next, p.base+"/") || strings.HasPrefix(next, "//") {
+		return ""
+	}
+	for _, c := range []byte(next) {
+		if c <= ' ' || c == '\\' || c >= 0x7f { // browsers drop some of them, and take a backslash for a slash
+			return ""
+		}
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil {
+		return ""
+	}
+	for part := range strings.SplitSeq(strings.ToLower(u.EscapedPath()), "/") {
+		if part = strings.ReplaceAll(part, "%2e", "."); part == "." || part == ".." { // out of the portal's path
+			return ""
+		}
+	}
+	return next
+}
