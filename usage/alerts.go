@@ -46,8 +46,8 @@ func (s AlertSettings) Channels() (channels []AlertChannel) {
 	if s.WebhookURL != "" {
 		channels = append(channels, ByWebhook)
 	}
-	if len(s.Mail) > 0 {
-		channels = append(channels, ByMail)
+	for _, address := range s.Mail {
+		channels = append(channels, ByMail(address))
 	}
 	return channels
 }
@@ -105,14 +105,37 @@ func validAddress(text string) bool {
 	return err == nil && parsed.Name == "" && parsed.Address == text
 }
 
-// AlertChannel is a way by which an alert is delivered.
+// AlertChannel is by which way, and to whom, an alert is delivered: [ByWebhook], or what [ByMail] returns.
 type AlertChannel string
 
-// The channels.
+// ByWebhook is the channel of an application's webhook.
+const ByWebhook AlertChannel = "webhook"
+
+const mailPrefix = "mail:"
+
+// ByMail returns the channel of an address.
+func ByMail(address string) AlertChannel { return AlertChannel(mailPrefix + address) }
+
+// AlertWay is a way by which alerts are delivered.
+type AlertWay string
+
+// The ways.
 const (
-	ByWebhook AlertChannel = "webhook"
-	ByMail    AlertChannel = "mail"
+	WebhookWay AlertWay = "webhook"
+	MailWay    AlertWay = "mail"
 )
+
+// Way returns the channel's way.
+func (c AlertChannel) Way() AlertWay {
+	way, _, _ := strings.Cut(string(c), ":")
+	return AlertWay(way)
+}
+
+// Address returns the address of a channel of mail.
+func (c AlertChannel) Address() string {
+	_, address, _ := strings.Cut(string(c), ":")
+	return address
+}
 
 // Crossing says that a limit has come to a threshold of its application's settings.
 type Crossing struct {
@@ -136,7 +159,8 @@ type AlertMessage struct {
 // MaxDueAlerts is the most messages that are read at a time.
 const MaxDueAlerts = 100
 
-// AlertStore keeps the settings of alerts, what was told today, and the messages under way, over restarts. Implementations are safe for
+// AlertStore keeps the settings of alerts, what was told today, and the messages under way, over restarts. With an application that is removed from
+// the catalog its settings and messages go. Implementations are safe for
 // concurrent use; errors are of package fault. Package registrytest holds what each of them must do.
 type AlertStore interface {
 	// AlertSettings returns an application's settings: zero where none were set. They hold a secret.

@@ -233,16 +233,7 @@ func (h *History) write(ctx context.Context) error {
 
 // batches takes what is pending.
 func (h *History) batches() (batches []HistoryBatch) {
-	h.mu.Lock()
-	pending, lost := h.pending, h.lost
-	h.lost = 0
-	if len(pending) > 0 {
-		h.pending = map[historyHour]Calls{}
-	}
-	h.mu.Unlock()
-	if lost > 0 {
-		h.o.Log.Error("history is lost: too much of it waited to be written", "rows", lost)
-	}
+	pending := h.takePending()
 	rows := make([]HistoryRow, 0, len(pending))
 	for hour, calls := range pending {
 		if calls != (Calls{}) {
@@ -257,6 +248,21 @@ func (h *History) batches() (batches []HistoryBatch) {
 		batches = append(batches, HistoryBatch{Writer: h.writer, Number: h.number, Rows: part})
 	}
 	return batches
+}
+
+func (h *History) takePending() map[historyHour]Calls {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lost > 0 {
+		h.o.Log.Error("history is lost: too much of it waited to be written", "rows", h.lost)
+		h.lost = 0
+	}
+	if len(h.pending) == 0 {
+		return nil
+	}
+	pending := h.pending
+	h.pending = map[historyHour]Calls{}
+	return pending
 }
 
 func (k historyHour) bucket(c Calls) Bucket {

@@ -132,10 +132,10 @@ func history(t *testing.T, store usage.HistoryStore, c *calling) *usage.History 
 }
 
 // recording runs f while a history of its own follows the calls, on a faked clock that begins at 2000-01-01T00:00:00Z.
-func recording(t *testing.T, zone, starts string, f func(c *calling, store *unreliable, h *usage.History)) {
+func recording(t *testing.T, f func(c *calling, store *unreliable, h *usage.History)) {
 	store := openStore(t)
 	synctest.Test(t, func(t *testing.T) {
-		c := newCalling(t, zone, starts)
+		c := newCalling(t, "UTC", "00:00")
 		h := history(t, store, c)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -173,7 +173,7 @@ func wantShown(t *testing.T, what string, got, want map[string]usage.Calls) {
 }
 
 func TestHistoryByHour(t *testing.T) {
-	recording(t, "UTC", "00:00", func(c *calling, _ *unreliable, h *usage.History) {
+	recording(t, func(c *calling, _ *unreliable, h *usage.History) {
 		time.Sleep(90 * time.Minute)
 		c.call("posts.create", usage.Calls{Admitted: 3, Refused: 2, RefusedForMember: 1})
 		c.call("posts.find", usage.Calls{Admitted: 4})
@@ -234,7 +234,7 @@ func TestHistoryHoursOfADay(t *testing.T) {
 }
 
 func TestHistoryOverTheReset(t *testing.T) {
-	recording(t, "UTC", "00:00", func(c *calling, _ *unreliable, h *usage.History) {
+	recording(t, func(c *calling, _ *unreliable, h *usage.History) {
 		first := c.today()
 		time.Sleep(time.Until(first.End) - 10*time.Millisecond)
 		c.call("*", usage.Calls{Admitted: 1})
@@ -294,7 +294,7 @@ func TestHistoryAfterARestart(t *testing.T) {
 }
 
 func TestHistoryWhileTheStoreFails(t *testing.T) {
-	recording(t, "UTC", "00:00", func(c *calling, store *unreliable, h *usage.History) {
+	recording(t, func(c *calling, store *unreliable, h *usage.History) {
 		want := func(what string, admitted int64) {
 			t.Helper()
 			got, err := h.Hours(t.Context(), "acme", "*")
@@ -329,7 +329,7 @@ func TestHistoryWhileTheStoreFails(t *testing.T) {
 
 // Who does nothing costs the store nothing.
 func TestHistoryOfNothing(t *testing.T) {
-	recording(t, "UTC", "00:00", func(_ *calling, store *unreliable, _ *usage.History) {
+	recording(t, func(_ *calling, store *unreliable, _ *usage.History) {
 		time.Sleep(time.Hour)
 		if n := store.batches(); n > 0 {
 			t.Errorf("%d batches of nothing were added", n)
@@ -338,7 +338,7 @@ func TestHistoryOfNothing(t *testing.T) {
 }
 
 func TestOldHistoryIsForgotten(t *testing.T) {
-	recording(t, "UTC", "00:00", func(c *calling, store *unreliable, h *usage.History) {
+	recording(t, func(c *calling, store *unreliable, h *usage.History) {
 		old := c.today().Date - 401
 		b := usage.HistoryBatch{Writer: "w"}
 		for range 3 {
@@ -366,7 +366,7 @@ func TestOldHistoryIsForgotten(t *testing.T) {
 
 // Many call and read at once, while the history is written: each reading finds every call that came before it, once.
 func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
-	recording(t, "UTC", "00:00", func(c *calling, _ *unreliable, h *usage.History) {
+	recording(t, func(c *calling, _ *unreliable, h *usage.History) {
 		for i := range int64(200) {
 			c.call("*", usage.Calls{Admitted: 1})
 			if i%3 == 0 {

@@ -170,6 +170,17 @@ func (l *nearList) note(member string, percent int) {
 	}
 }
 
+// Tell tells of everybody who is kept.
+func (n *NearMembers) Tell(tell func(Near)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, list := range n.lists {
+		for _, m := range list.members {
+			tell(Near{Day: n.day, Application: name.application, Endpoint: name.endpoint, Member: m.ID, Percent: m.Percent})
+		}
+	}
+}
+
 // Follow keeps the lists in the store until ctx ends. What is noted after that is [NearMembers.Close]'s to keep.
 func (n *NearMembers) Follow(ctx context.Context) {
 	ticker := time.NewTicker(keepNearEvery)

@@ -76,6 +76,13 @@ func (m *memory) fail(err error) {
 	m.err = err
 }
 
+// days returns of how many days there is something, and how many lists were kept, all told.
+func (m *memory) days() (days, kept int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.lists), m.kept
+}
+
 func newMemory() *memory { return &memory{lists: map[quota.Date]map[string]usage.NearList{}} }
 
 func openNear(t *testing.T, s usage.NearStore, day func() quota.Day, used members) *usage.NearMembers {
@@ -207,15 +214,15 @@ func TestNearIsKeptUntilTheDayEnds(t *testing.T) {
 			time.Sleep(keepsWithin)
 			note(crashed, first.Date, "posts.create", "m-2", 90) // not kept before the crash
 		})
-		if _, ok := store.lists[first.Date-1]; ok {
+		if days, _ := store.days(); days != 1 {
 			t.Error("an earlier day's names are kept")
 		}
 		stopped := openNear(t, store, c.today, used)
 		wantNear(t, stopped, "", "posts.create m-1 80% 40/50 left 10 refused 0")
 		following(t, stopped, func() {
 			time.Sleep(keepsWithin)
-			if store.kept != 1 {
-				t.Errorf("%d lists were kept, want 1: one that does not change is not kept again", store.kept)
+			if _, kept := store.days(); kept != 1 {
+				t.Errorf("%d lists were kept, want 1: one that does not change is not kept again", kept)
 			}
 			note(stopped, first.Date, "posts.create", "m-3", 100)
 		})
@@ -224,12 +231,20 @@ func TestNearIsKeptUntilTheDayEnds(t *testing.T) {
 		}
 		n := openNear(t, store, c.today, used)
 		wantNear(t, n, "", "posts.create m-3 100% 50/50 left 0 refused 1", "posts.create m-1 80% 40/50 left 10 refused 0")
+		told := map[usage.Near]bool{}
+		n.Tell(func(m usage.Near) { told[m] = true })
+		if diff := cmp.Diff(map[usage.Near]bool{
+			{Day: first.Date, Application: "acme", Endpoint: "posts.create", Member: "m-1", Percent: 80}:  true,
+			{Day: first.Date, Application: "acme", Endpoint: "posts.create", Member: "m-3", Percent: 100}: true,
+		}, told); diff != "" {
+			t.Errorf("told of (-want +got):\n%s", diff)
+		}
 		following(t, n, func() {
 			time.Sleep(time.Until(first.End))
 			wantNear(t, n, "")
 			time.Sleep(keepsWithin)
-			if len(store.lists) > 0 {
-				t.Errorf("after the day: %v", store.lists)
+			if days, _ := store.days(); days > 0 {
+				t.Errorf("after the day, names of %d days are kept", days)
 			}
 			note(n, first.Date+1, "posts.create", "m-2", 90)
 			wantNear(t, n, "", "posts.create m-2 90% 45/50 left 5 refused 0")

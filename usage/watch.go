@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,13 +45,13 @@ type AlertLimit struct {
 	Members   []NearMember `json:"members,omitempty"` // of kind member: who, in order of id
 }
 
-// AlertOptions are what [OpenAlerts] needs. All are required.
+// AlertOptions are what [OpenAlerts] needs. All but Ways are required.
 type AlertOptions struct {
-	Store    AlertStore
-	Day      func() quota.Day // the day that is running
-	Channels []AlertChannel   // by which messages can be delivered; may be empty
-	Now      func() time.Time
-	Log      *slog.Logger
+	Store AlertStore
+	Day   func() quota.Day // the day that is running
+	Ways  []AlertWay       // by which messages can be delivered; may be empty
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Alerts notices when a limit comes to a threshold of its application's settings, and puts a message that tells of it into the store, from
@@ -152,7 +153,8 @@ func (a *Alerts) come(name limitName, s standing) {
 	a.came[name] = s
 }
 
-// Follow raises alerts until ctx ends. What was not raised by then is noticed again at the limit's next call after a restart.
+// Follow raises alerts until ctx ends; then [Alerts.Close] raises the last. What a crash keeps from being raised is noticed at the limit's next
+// call.
 func (a *Alerts) Follow(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -170,6 +172,9 @@ func (a *Alerts) Follow(ctx context.Context) {
 	}
 }
 
+// Close raises what has come to a threshold until now.
+func (a *Alerts) Close(ctx context.Context) error { return a.look(ctx) }
+
 // look raises what has come to a threshold.
 func (a *Alerts) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
@@ -178,20 +183,14 @@ func (a *Alerts) look(ctx context.Context) error {
 	if day.Date > a.day {
 		a.begin(day.Date)
 	}
-	a.mu.Lock()
-	came := a.came
-	if len(came) > 0 {
-		a.came = map[limitName]standing{}
-	}
-	a.mu.Unlock()
-	for name, s := range came {
+	for name, s := range a.arrived() {
 		if s.day != a.day || s.percent <= a.told[name] {
 			continue
 		}
 		if a.drafts[name.application] == nil {
 			a.drafts[name.application] = map[limitName]standing{}
 		}
-		a.drafts[name.application][name] = s
+		a.drafts[name.application][name.clone()] = s
 	}
 	var errs []error
 	for _, application := range slices.Sorted(maps.Keys(a.drafts)) {
@@ -205,13 +204,25 @@ func (a *Alerts) look(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// arrived takes over where limits have come to.
+func (a *Alerts) arrived() map[limitName]standing {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.came) == 0 {
+		return nil
+	}
+	came := a.came
+	a.came = map[limitName]standing{}
+	return came
+}
+
 // raise tells of what an application's limits have come to, as far as it is to be told of now: that is taken out of the draft.
 func (a *Alerts) raise(ctx context.Context, day quota.Day, application string, draft map[limitName]standing) error {
 	settings, err := a.o.Store.AlertSettings(ctx, application)
 	if err != nil {
 		return err
 	}
-	channels := slices.DeleteFunc(settings.Channels(), func(c AlertChannel) bool { return !slices.Contains(a.o.Channels, c) })
+	channels := slices.DeleteFunc(settings.Channels(), func(c AlertChannel) bool { return !slices.Contains(a.o.Ways, c.Way()) })
 	now := a.o.Now()
 	tellsOfMembers := !now.Before(a.pauses[application].until)
 	var names []limitName
@@ -258,6 +269,11 @@ func (a *Alerts) raise(ctx context.Context, day quota.Day, application string, d
 // isCrowded reports whether as many members of an endpoint were told of today as are, and this one was not.
 func (a *Alerts) isCrowded(name limitName) bool {
 	return name.member != "" && a.told[name] == 0 && a.members[limitName{application: name.application, endpoint: name.endpoint}] >= MaxNear
+}
+
+// clone returns a copy that holds on to nothing else: a call's names may be parts of something larger.
+func (n limitName) clone() limitName {
+	return limitName{strings.Clone(n.application), strings.Clone(n.endpoint), strings.Clone(n.member)}
 }
 
 // compare puts the application's limits before the members'.

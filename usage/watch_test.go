@@ -103,18 +103,18 @@ const hookSecret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 func newAlertMemory() *alertMemory {
 	return &alertMemory{settings: map[string]usage.AlertSettings{
 		"acme":  {WebhookURL: "https://acme.example", WebhookSecret: hookSecret},
-		"mails": {Mail: []string{"a@b.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
+		"mails": {Mail: []string{"a@b.example", "c@d.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
 	}}
 }
 
 // watching runs f while alerts of a store are raised, on a faked clock that begins at 2000-01-01T00:00:00Z. f may restart them.
-func watching(t *testing.T, channels []usage.AlertChannel, f func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts)) {
+func watching(t *testing.T, ways []usage.AlertWay, f func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts)) {
 	synctest.Test(t, func(t *testing.T) {
 		c, store := newCalling(t, "UTC", "00:00"), newAlertMemory()
 		stop := func() {}
 		start := func() *usage.Alerts {
 			stop()
-			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Channels: channels, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +129,7 @@ func watching(t *testing.T, channels []usage.AlertChannel, f func(c *calling, st
 	})
 }
 
-var hooks = []usage.AlertChannel{usage.ByWebhook}
+var hooks = []usage.AlertWay{usage.WebhookWay}
 
 // soon is when a crossing has been told of.
 const soon = 2 * time.Second
@@ -168,14 +168,14 @@ func TestAlertsOfApplications(t *testing.T) {
 
 func TestAlertsByTheirChannels(t *testing.T) {
 	for _, test := range []struct {
-		channels []usage.AlertChannel
-		want     []string
+		ways []usage.AlertWay
+		want []string
 	}{
 		{nil, nil},
 		{hooks, []string{"webhook 2000-01-01 | application * 60% 6/10"}},
-		{[]usage.AlertChannel{usage.ByMail, usage.ByWebhook}, []string{"webhook 2000-01-01 | application * 60% 6/10", "mail 2000-01-01 | application * 60% 6/10"}},
+		{[]usage.AlertWay{usage.MailWay, usage.WebhookWay}, []string{"webhook 2000-01-01 | application * 60% 6/10", "mail:a@b.example 2000-01-01 | application * 60% 6/10", "mail:c@d.example 2000-01-01 | application * 60% 6/10"}},
 	} {
-		watching(t, test.channels, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		watching(t, test.ways, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
 			a.Called(c.today().Date, "mails", "*", 6, 10)
 			time.Sleep(soon)
 			store.want(t, test.want...)

@@ -31,6 +31,8 @@ var atStart = []struct {
 	{"durability", func(c *config) any { return c.Durability }},
 	{"retention_days", func(c *config) any { return c.RetentionDays }},
 	{"history_days", func(c *config) any { return c.HistoryDays }},
+	{"alerts", func(c *config) any { return c.Alerts }},
+	{"smtp", func(c *config) any { return c.SMTP }},
 	{"catalog", func(c *config) any { return c.Catalog }},
 	{"operator_key_file", func(c *config) any { return c.OperatorKeyFile }},
 	{"day", func(c *config) any { return dayText(c.Day) }},

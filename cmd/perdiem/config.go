@@ -18,6 +18,7 @@ import (
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/notify"
 	"github.com/perdiem/perdiem/quota"
 )
 
@@ -39,8 +40,10 @@ type config struct {
 	Durability      embedledger.Durability
 	RetentionDays   int
 	HistoryDays     int
-	Catalog         string          // the file; empty: catalogs come by perdiem apply
-	CatalogNamed    yamldoc.Problem // where the configuration names it; without a text
+	Alerts          alertsConfig
+	SMTP            *notify.MailOptions // without the portal's address; nil: no mail is sent
+	Catalog         string              // the file; empty: catalogs come by perdiem apply
+	CatalogNamed    yamldoc.Problem     // where the configuration names it; without a text
 	OperatorKeyFile string
 
 	Day             quota.DayRule
@@ -163,6 +166,8 @@ func (p *configParser) root(n yamldoc.Node) {
 		},
 		"retention_days": func(n yamldoc.Node) { p.days(n, &c.RetentionDays) },
 		"history_days":   func(n yamldoc.Node) { p.days(n, &c.HistoryDays) },
+		"alerts":         p.alerts,
+		"smtp":           p.smtp,
 		"catalog": func(n yamldoc.Node) {
 			p.set(n, p.path, &c.Catalog)
 			c.CatalogNamed.Line, c.CatalogNamed.Column = n.Place()

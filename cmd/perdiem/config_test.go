@@ -20,6 +20,7 @@ import (
 	"github.com/perdiem/perdiem/internal/keypair"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
+	"github.com/perdiem/perdiem/notify"
 	"github.com/perdiem/perdiem/quota"
 )
 
@@ -96,6 +97,8 @@ cors: {origins: ["https://app.example", "http://localhost:${PORT}"], methods: [G
 timeouts: {headers: 5s, body: 30s, body_rate: 1000, answer: 20s, idle: 1m}
 connections: {total: 500, per_address: 20}
 history_days: ${DAYS}
+alerts: {webhooks_may_reach: [10.1.2.3/16]}
+smtp: {host: mail.example, port: 2525, tls: opportunistic, user: gw, password: "${WAIT}", from: perdiem@mail.example}
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
   - tokens: {header: x-api-key}
@@ -116,7 +119,8 @@ func TestConfigWhole(t *testing.T) {
 		Upstream:        &url.URL{Scheme: "http", Host: "api.internal", Path: "/v2"},
 		UpstreamTimeout: 5 * time.Second,
 		Protection:      protectionConfig{Least: 2, Most: 9001, Tolerance: 5 * time.Second},
-		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30, HistoryDays: 30,
+		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30, HistoryDays: 30, Alerts: alertsConfig{WebhooksMayReach: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
+		SMTP:    &notify.MailOptions{Host: "mail.example", Port: 2525, Encryption: notify.Opportunistic, User: "gw", Password: "5s", From: "perdiem@mail.example"},
 		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
 		Paths:          catalog.PathPolicy{StrictSlash: true, Parameters: catalog.KeepParameters, IgnoreCase: true, PassEncodedSlash: true},
@@ -224,6 +228,11 @@ func TestConfigProblems(t *testing.T) {
 		}},
 		{"retention", "retention_days: 0", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not 0"}},
 		{"history", "history_days: 36501", []string{"1:15: history_days: must be a whole number from 1 to 36500, not 36501"}},
+		{"webhooks that may reach nothing", "alerts: {webhooks_may_reach: []}", []string{"1:30: webhooks_may_reach: allows nothing; leave it out to allow the public internet alone"}},
+		{"a mail server without a host", "smtp: {from: a@b.example}", []string{"1:7: host is missing"}},
+		{"mail from a person", "smtp: {host: h, from: A <a@b.example>}", []string{"1:23: from: must be an address such as perdiem@host.example, not \"A <a@b.example>\""}},
+		{"a user without a password", "smtp: {host: h, from: a@b.example, user: u}", []string{"1:7: smtp: user and password belong together: give both or neither"}},
+		{"a password for everybody", "smtp: {host: h, from: a@b.example, user: u, password: p, tls: none}", []string{"1:7: smtp: tls: none would send the password for everybody to read; leave user and password out, or tls"}},
 		{"retention in words", "retention_days: ${UPSTREAM}", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not ${UPSTREAM}"}},
 		{"day", "day: {zone: Local, starts: 24:00}", []string{
 			"1:13: zone: must be the name of an IANA zone such as UTC or Europe/Berlin, not Local",

@@ -47,13 +47,3 @@ func memberCounts(used []lease.MemberUsage) []usage.MemberCounts {
 	}
 	return counts
 }
-
-// decided tells what was decided since it was last called.
-func (c counters) decided(tell func(usage.Decided)) {
-	c.book.Decided(func(d lease.Decided) {
-		tell(usage.Decided{
-			Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
-			Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
-		})
-	})
-}

@@ -17,7 +17,7 @@ func TestHistoryOutlivesAStop(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		days, err := n.history.Days(t.Context(), "acme", "*", 2) // two, should the day change meanwhile
+		days, err := n.records.history.Days(t.Context(), "acme", "*", 2) // two, should the day change meanwhile
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,8 +44,7 @@ type node struct {
 	registry  *sqlregistry.Registry
 	ledger    *embedledger.Ledger
 	book      *lease.Book
-	history   *usage.History
-	near      *usage.NearMembers
+	records   records
 	doors     doors
 	snapshots *snapshots
 	key       *adminapi.Key
@@ -140,8 +139,7 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	follow, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 	n.unfollow = unfollow
 	n.following.Go(func() { n.snapshots.follow(follow) })
-	n.following.Go(func() { n.history.Follow(follow) })
-	n.following.Go(func() { n.near.Follow(follow) })
+	n.records.follow(follow, n.following.Go)
 	if err := n.openDoors(follow); err != nil {
 		return nil, err
 	}
@@ -257,19 +255,12 @@ func (n *node) openLedger(ctx context.Context, accept bool) (err error) {
 	}
 	n.book, err = lease.Open(lease.Options{
 		Ledger: n.ledger, Rule: n.config.Day, Day: day, AdmitWhenDown: n.config.AdmitWhenDown, Now: n.now, Logger: n.log,
-		Near: func(m lease.Near) { n.near.Note(usage.Near(m)) }, // before there is a door, nobody calls
+		Near: n.nearLimit,
 	})
 	if err != nil {
 		return err
 	}
-	n.near, err = usage.OpenNear(ctx, usage.NearOptions{Store: n.registry, Day: n.book.Day, Members: counters{n.book}.members, Log: n.log})
-	if err != nil {
-		return err
-	}
-	n.history, err = usage.NewHistory(usage.HistoryOptions{
-		Store: n.registry, Day: n.book.Day, Decided: counters{n.book}.decided, Days: n.config.HistoryDays, Now: n.now, Log: n.log,
-	})
-	return err
+	return n.openRecords(ctx)
 }
 
 // keepDayRule keeps the rule of the day in the registry. On one node a rule that differs from the one kept is a change: it holds from the end
@@ -341,7 +332,7 @@ func (n *node) openDoors(follow context.Context) error {
 		return err
 	}
 	n.usage, err = usage.New(usage.Options{
-		Catalog: n.snapshots.current, Counters: counters{n.book}, Now: n.now, Near: n.near, ApplicationOnly: !n.config.UsageForMembers,
+		Catalog: n.snapshots.current, Counters: counters{n.book}, Now: n.now, Near: n.records.near, ApplicationOnly: !n.config.UsageForMembers,
 	})
 	if err != nil {
 		return err
@@ -567,12 +558,7 @@ func (n *node) stop(ctx context.Context) error {
 	if n.book != nil {
 		note("returning leases", within(returning, func() error { return n.book.Close(returning) }))
 	}
-	if n.history != nil { // what was decided is all known now
-		note("writing history", within(returning, func() error { return n.history.Close(returning) }))
-	}
-	if n.near != nil {
-		note("keeping who is near a limit", within(returning, func() error { return n.near.Close(returning) }))
-	}
+	note("writing what was decided", within(returning, func() error { return n.records.close(returning) }))
 	if n.ops != nil {
 		note("closing the ops listener", shutdown(returning, n.ops))
 	}

@@ -29,6 +29,7 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 		{"settings", testAlertSettings},
 		{"crossings", testCrossings},
 		{"messages", testAlertMessages},
+		{"a removed application's", testAlertsOfRemoved},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			clock := NewClock()
@@ -139,7 +140,7 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 	}
 	due(now, 1)
 	first := usage.AlertMessage{ID: "msg_1", Application: "acme", Channel: usage.ByWebhook, Body: `{"a": "日"}`, Created: now, Due: now}
-	second := usage.AlertMessage{ID: "msg_2", Application: "acme", Channel: usage.ByMail, Body: "{}", Created: now, Due: now.Add(time.Second)}
+	second := usage.AlertMessage{ID: "msg_2", Application: "acme", Channel: usage.ByMail("ops@acme.example"), Body: "{}", Created: now, Due: now.Add(time.Second)}
 	if err := s.RaiseAlerts(ctx, historyDay, nil, []usage.AlertMessage{second, first}); err != nil {
 		t.Fatal(err)
 	}
@@ -171,5 +172,32 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 	for _, limit := range []int{0, -1, usage.MaxDueAlerts + 1} {
 		_, err := s.DueAlerts(ctx, now, limit)
 		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)
+	}
+}
+
+func testAlertsOfRemoved(t *testing.T, f *fixture, s usage.AlertStore) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	now := f.clock.Now()
+	for _, application := range []string{"acme", "beta"} {
+		if err := s.SetAlertSettings(ctx, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
+			t.Fatal(err)
+		}
+		m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example"), Created: now, Due: now}
+		if err := s.RaiseAlerts(ctx, historyDay, nil, []usage.AlertMessage{m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	without := Catalog()
+	without.Applications = without.Applications[1:]
+	f.apply(t, without)
+	f.apply(t, Catalog()) // perhaps another's
+	for application, want := range map[string]int{"acme": 0, "beta": 1} {
+		if settings, err := s.AlertSettings(ctx, application); len(settings.Mail) != want || err != nil {
+			t.Errorf("%s: %+v, %v", application, settings, err)
+		}
+	}
+	if due, err := s.DueAlerts(ctx, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
+		t.Errorf("due: %+v, %v", due, err)
 	}
 }

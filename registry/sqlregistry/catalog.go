@@ -132,6 +132,9 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want 
 			if err := r.revokeAll(ctx, tx, key.id, actor); err != nil {
 				return err
 			}
+			if err := removeAlerts(ctx, tx, key.id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// TestAlertsReachAWebhook has calls come to limits, and a webhook that is told of it, once, though the node starts again.
+func TestAlertsReachAWebhook(t *testing.T) {
+	told := make(chan usage.Alert, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var alert usage.Alert
+		if err := json.NewDecoder(r.Body).Decode(&alert); err != nil {
+			t.Error(err)
+		}
+		told <- alert
+	}))
+	defer hook.Close()
+	folder := t.TempDir()
+	writeFile(t, folder, "perdiem.yaml", quietNode+"alerts: {webhooks_may_reach: [127.0.0.1]}\n")
+	writeFile(t, folder, "catalog.yaml", "catch_all: {application: 100, member: 20}\napplications: [{id: acme}]\n")
+	n, err := startHere(t, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := usage.AlertSettings{WebhookURL: hook.URL, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
+	if err := n.registry.SetAlertSettings(t.Context(), "acme", settings, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	call := func(member string, cost int64) {
+		t.Helper()
+		c := lease.Call{Application: "acme", Endpoint: "*", Member: member, Limits: quota.Limits{Application: 100, Member: 20}, Cost: cost}
+		if d, err := n.book.Take(t.Context(), c); err != nil || !d.Admitted() {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	hear := func(want ...usage.AlertLimit) {
+		t.Helper()
+		select {
+		case alert := <-told:
+			if diff := cmp.Diff(want, alert.Data.Limits); diff != "" || alert.Data.Application != "acme" {
+				t.Errorf("told of %+v (-want +got):\n%s", alert, diff)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("told of nothing within 5 s")
+		}
+	}
+	call("m-1", 15)
+	hear(usage.AlertLimit{Kind: "member", Endpoint: "*", Threshold: 75, Members: []usage.NearMember{{ID: "m-1", Percent: 75}}})
+	call("", 60)
+	hear(usage.AlertLimit{Kind: "application", Endpoint: "*", Threshold: 75, Limit: 100, Used: 75})
+	call("m-1", 5) // at 80 %, and m-1 at its limit: told of with the next summary, or by the next node
+	if err := n.stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err = startHere(t, folder); err != nil {
+		t.Fatal(err)
+	}
+	hear(usage.AlertLimit{Kind: "member", Endpoint: "*", Threshold: 100, Members: []usage.NearMember{{ID: "m-1", Percent: 100}}})
+	near, err := n.usage.MembersNear(t.Context(), "acme", "*")
+	if err != nil || len(near) != 1 || near[0].ID != "m-1" || near[0].Used != 20 {
+		t.Errorf("after a restart near: %+v, %v", near, err)
+	}
+	call("", 15)
+	hear(usage.AlertLimit{Kind: "application", Endpoint: "*", Threshold: 90, Limit: 100, Used: 95})
+	if err := n.stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for len(told) > 0 {
+		t.Errorf("told of %+v, too", <-told)
+	}
+}

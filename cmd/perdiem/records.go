@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/perdiem/perdiem/lease"
+	"github.com/perdiem/perdiem/notify"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// records are what a node keeps of the calls that it decided, and the alerts that come of it.
+type records struct {
+	history *usage.History
+	near    *usage.NearMembers
+	alerts  *usage.Alerts
+	outbox  *notify.Outbox
+}
+
+// openRecords opens what is kept of calls. Until it has returned, none may be decided.
+func (n *node) openRecords(ctx context.Context) (err error) {
+	r := &n.records
+	r.near, err = usage.OpenNear(ctx, usage.NearOptions{Store: n.registry, Day: n.book.Day, Members: counters{n.book}.members, Log: n.log})
+	if err != nil {
+		return err
+	}
+	send := map[usage.AlertWay]notify.Send{
+		usage.WebhookWay: notify.NewWebhooks(n.config.Alerts.WebhooksMayReach, n.now).Send,
+	}
+	if n.config.SMTP != nil {
+		o := *n.config.SMTP
+		o.Portal = n.config.PortalURL
+		mail, err := notify.NewMail(o)
+		if err != nil {
+			return err
+		}
+		send[usage.MailWay] = mail.Send
+	}
+	r.alerts, err = usage.OpenAlerts(ctx, usage.AlertOptions{
+		Store: n.registry, Day: n.book.Day, Ways: slices.Collect(maps.Keys(send)), Now: n.now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	r.near.Tell(r.alerts.Near) // of whom nothing was told before the node stopped
+	r.outbox, err = notify.New(notify.Options{
+		Store: n.registry, Send: send, Now: n.now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	r.history, err = usage.NewHistory(usage.HistoryOptions{
+		Store: n.registry, Day: n.book.Day, Decided: n.decided, Days: n.config.HistoryDays, Now: n.now, Log: n.log,
+	})
+	return err
+}
+
+// follow keeps records until ctx ends.
+func (r *records) follow(ctx context.Context, start func(func())) {
+	for _, follow := range []func(context.Context){r.history.Follow, r.near.Follow, r.alerts.Follow, r.outbox.Follow} {
+		start(func() { follow(ctx) })
+	}
+}
+
+// close writes what was decided until now, of which the history tells alerts.
+func (r *records) close(ctx context.Context) error {
+	if r.history == nil { // they were not all opened
+		return nil
+	}
+	return errors.Join(r.history.Close(ctx), r.near.Close(ctx), r.alerts.Close(ctx))
+}
+
+// decided tells the history what was decided since it was last called, and alerts where the applications' limits stand.
+func (n *node) decided(tell func(usage.Decided)) {
+	n.book.Decided(func(d lease.Decided) {
+		n.records.alerts.Called(d.Day.Date, d.Application, d.Endpoint, d.Used, d.Limit)
+		tell(usage.Decided{
+			Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
+			Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
+		})
+	})
+}
+
+// nearLimit takes up that a member has come near its limit.
+func (n *node) nearLimit(m lease.Near) {
+	n.records.near.Note(usage.Near(m))
+	n.records.alerts.Near(usage.Near(m))
+}

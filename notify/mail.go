@@ -1,0 +1,142 @@
+package notify
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/perdiem/perdiem/usage"
+)
+
+// mailTime is how long a message may take to be handed to the mail server.
+const mailTime = 15 * time.Second
+
+// Encryption says how the connection to the mail server is kept from others.
+type Encryption int
+
+// The ways to encrypt. The zero value is the safe one.
+const (
+	StartTLS      Encryption = iota // STARTTLS, or no mail is sent
+	ImplicitTLS                     // TLS from the start
+	Opportunistic                   // STARTTLS where the server offers it
+	Unencrypted                     // not at all
+)
+
+// MailOptions are what [NewMail] needs. Host, Port and From are required.
+type MailOptions struct {
+	Host       string
+	Port       int
+	Encryption Encryption
+	User       string // empty: the server asks for none
+	Password   string
+	From       string   // the address that mail comes from
+	Portal     *url.URL // the Developer Portal's address; nil: mail names none
+}
+
+// Mail hands messages to a mail server. It is safe for concurrent use.
+type Mail struct {
+	o      MailOptions
+	domain string         // of From
+	roots  *x509.CertPool // whom to believe of the server; nil: whom the machine believes
+}
+
+// NewMail returns Mail, or an error that says what is wrong with the options.
+func NewMail(o MailOptions) (*Mail, error) {
+	_, domain, ok := strings.Cut(o.From, "@")
+	if o.Host == "" || !ok {
+		return nil, errors.New("notify: MailOptions need a Host and an address that mail is From")
+	}
+	if o.User != "" && o.Encryption == Unencrypted {
+		return nil, errors.New("notify: a password is not sent without encryption")
+	}
+	m := &Mail{o: o, domain: domain}
+	_, err := m.client()
+	return m, err
+}
+
+func (m *Mail) client() (*mail.Client, error) {
+	options := []mail.Option{mail.WithPort(m.o.Port), mail.WithTimeout(mailTime), mail.WithTLSConfig(&tls.Config{
+		ServerName: m.o.Host, MinVersion: tls.VersionTLS12, RootCAs: m.roots,
+	})}
+	switch m.o.Encryption {
+	case ImplicitTLS:
+		options = append(options, mail.WithSSL())
+	case Opportunistic:
+		options = append(options, mail.WithTLSPolicy(mail.TLSOpportunistic))
+	case Unencrypted:
+		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
+	default:
+		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
+	}
+	if m.o.User != "" {
+		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(m.o.User), mail.WithPassword(m.o.Password))
+	}
+	return mail.NewClient(m.o.Host, options...)
+}
+
+// Send hands a message to the mail server, for the address of its channel.
+func (m *Mail) Send(ctx context.Context, _ usage.AlertSettings, message usage.AlertMessage) error {
+	ctx, cancel := context.WithTimeout(ctx, mailTime)
+	defer cancel()
+	var alert usage.Alert
+	if err := json.Unmarshal([]byte(message.Body), &alert); err != nil {
+		return err
+	}
+	letter := mail.NewMsg(mail.WithNoDefaultUserAgent())
+	if err := errors.Join(letter.From(m.o.From), letter.To(message.Channel.Address())); err != nil {
+		return err
+	}
+	letter.Subject(oneLine("Application " + alert.Data.Application + " is near a limit"))
+	letter.SetDateWithValue(alert.Timestamp)
+	letter.SetMessageIDWithValue(message.ID + "@" + m.domain)
+	letter.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 5: nothing answers it by itself
+	letter.SetBodyString(mail.TypeTextPlain, m.text(alert.Data))
+	client, err := m.client()
+	if err != nil {
+		return err
+	}
+	return client.DialAndSendWithContext(ctx, letter)
+}
+
+// text says in words what an alert says.
+func (m *Mail) text(d usage.AlertData) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { b.WriteString(oneLine(fmt.Sprintf(format, args...)) + "\n") }
+	line("Calls of application %s on %s have come near to these limits:", d.Application, d.Day)
+	for _, l := range d.Limits {
+		b.WriteString("\n")
+		if len(l.Members) == 0 {
+			line("%s: %d of the application's %d calls are used (alert at %d %%).", l.Endpoint, l.Used, l.Limit, l.Threshold)
+			continue
+		}
+		line("%s: members have used %d %% or more of their limit:", l.Endpoint, l.Threshold)
+		for _, member := range l.Members {
+			line("  %s (%d %%)", member.ID, member.Percent)
+		}
+	}
+	b.WriteString("\n")
+	line("The limits reset at %s. Calls beyond a limit are refused with status 429 until then.", d.ResetsAt.Format("2006-01-02 15:04:05 MST"))
+	if m.o.Portal != nil {
+		line("%s", m.o.Portal.JoinPath("apps", url.PathEscape(d.Application), "analytics"))
+	}
+	return b.String()
+}
+
+// oneLine takes out of a text whatever could end its line or turn it around: names come from outside.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Cf) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,221 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/perdiem/perdiem/usage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// store is a store of messages.
+type store struct {
+	usage.AlertStore
+	mu       sync.Mutex
+	messages map[string]usage.AlertMessage // guarded by mu
+	err      error                         // guarded by mu
+}
+
+func (s *store) AlertSettings(_ context.Context, application string) (usage.AlertSettings, error) {
+	if application == "quiet" {
+		return usage.AlertSettings{}, nil
+	}
+	return usage.AlertSettings{WebhookURL: "https://" + application + ".example", WebhookSecret: secret}, nil
+}
+
+func (s *store) put(id, application string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.messages[id] = usage.AlertMessage{ID: id, Application: application, Channel: usage.ByWebhook, Created: time.Now(), Due: time.Now()}
+}
+
+func (s *store) DueAlerts(_ context.Context, now time.Time, limit int) (due []usage.AlertMessage, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.messages)) {
+		if m := s.messages[id]; !m.Due.After(now) && len(due) < limit {
+			due = append(due, m)
+		}
+	}
+	return due, s.err
+}
+
+func (s *store) DelayAlert(_ context.Context, id string, due time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.messages[id]
+	m.Due = due
+	m.Attempts++
+	s.messages[id] = m
+	return s.err
+}
+
+func (s *store) RemoveAlert(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.messages, id)
+	return s.err
+}
+
+func (s *store) left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.messages)
+}
+
+// post is a channel that takes messages, or fails, or hangs.
+type post struct {
+	mu    sync.Mutex
+	sent  []string                                   // guarded by mu: ids, in order
+	at    []time.Time                                // guarded by mu
+	fails func(ctx context.Context, id string) error // nil: never
+}
+
+func (p *post) send(ctx context.Context, s usage.AlertSettings, m usage.AlertMessage) error {
+	if !strings.Contains(s.WebhookURL, m.Application) {
+		return errors.New("another's settings")
+	}
+	p.mu.Lock()
+	p.sent, p.at = append(p.sent, m.ID), append(p.at, time.Now())
+	p.mu.Unlock()
+	if p.fails == nil {
+		return nil
+	}
+	return p.fails(ctx, m.ID)
+}
+
+func (p *post) times() []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.at)
+}
+
+// delivering runs f while an outbox delivers by p, on a faked clock.
+func delivering(t *testing.T, p *post, f func(s *store)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{messages: map[string]usage.AlertMessage{}}
+		b, err := New(Options{
+			Store: s, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Send: map[usage.AlertWay]Send{usage.WebhookWay: p.send},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { b.Follow(ctx); close(done) }()
+		f(s)
+		cancel()
+		<-done
+	})
+}
+
+func TestOutbox(t *testing.T) {
+	p := &post{}
+	delivering(t, p, func(s *store) {
+		s.put("msg_1", "acme")
+		s.put("msg_2", "quiet") // it has no webhook any more
+		time.Sleep(2 * time.Second)
+		if s.left() != 0 || !slices.Equal(p.sent, []string{"msg_1"}) {
+			t.Errorf("sent %v, %d are left", p.sent, s.left())
+		}
+		time.Sleep(time.Hour)
+		if len(p.sent) != 1 {
+			t.Errorf("sent %v", p.sent)
+		}
+	})
+}
+
+// A message is tried again, less and less often, for a day.
+func TestOutboxTriesAgain(t *testing.T) {
+	p := &post{fails: func(context.Context, string) error { return errors.New("boom") }}
+	delivering(t, p, func(s *store) {
+		s.put("msg_1", "acme")
+		began := time.Now()
+		time.Sleep(23 * time.Hour)
+		if s.left() != 1 {
+			t.Error("it is given up within the day")
+		}
+		time.Sleep(4 * time.Hour)
+		if s.left() != 0 {
+			t.Error("it is not given up after a day")
+		}
+		at := p.times()
+		if len(at) < 15 || len(at) > 22 || at[0].Sub(began) > 2*time.Second || at[1].Sub(at[0]) > 8*time.Second || at[len(at)-1].Sub(began) < 24*time.Hour {
+			t.Errorf("%d attempts: %v", len(at), at)
+		}
+		for i := 2; i < len(at); i++ {
+			if gap := at[i].Sub(at[i-1]); gap > 133*time.Minute || i < 6 && gap < 2*at[i-1].Sub(at[i-2]) {
+				t.Errorf("attempt %d came after %v", i, gap)
+			}
+		}
+	})
+	heals := &post{}
+	heals.fails = func(context.Context, string) error {
+		if len(heals.times()) < 4 {
+			return errors.New("boom")
+		}
+		return nil
+	}
+	delivering(t, heals, func(s *store) {
+		s.put("msg_1", "acme")
+		time.Sleep(10 * time.Minute)
+		if s.left() != 0 || len(heals.sent) != 4 {
+			t.Errorf("sent %v, %d are left", heals.sent, s.left())
+		}
+	})
+}
+
+// A webhook that hangs holds up no other application's; what is under way at a stop stays due.
+func TestOutboxWithAHangingWebhook(t *testing.T) {
+	p := &post{fails: func(ctx context.Context, id string) error {
+		if strings.HasPrefix(id, "a") {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	}}
+	delivering(t, p, func(s *store) {
+		for i := range 50 {
+			s.put(fmt.Sprintf("a%02d", i), "acme")
+			s.put(fmt.Sprintf("b%02d", i), "beta")
+		}
+		time.Sleep(time.Minute)
+		if s.left() != 50 || len(p.sent) != 52 {
+			t.Errorf("%d sent, %d are left", len(p.sent), s.left())
+		}
+	})
+}
+
+func TestOutboxWhileTheStoreFails(t *testing.T) {
+	p := &post{}
+	delivering(t, p, func(s *store) {
+		s.mu.Lock()
+		s.err = errors.New("boom")
+		s.mu.Unlock()
+		time.Sleep(time.Minute)
+		s.mu.Lock()
+		s.err = nil
+		s.mu.Unlock()
+		s.put("msg_1", "acme")
+		time.Sleep(2 * time.Second)
+		if s.left() != 0 {
+			t.Error("it is not delivered")
+		}
+	})
+	if _, err := New(Options{}); err == nil {
+		t.Error("no options are taken")
+	}
+}
