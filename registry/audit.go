@@ -18,9 +18,9 @@ type AuditEntry struct {
 const (
 	ActionApply         = "catalog.apply"
 	ActionAdd           = "application.add"
-	ActionPut           = "put"      // an endpoint, a tier or an application was added, or something was set of it
-	ActionRemove        = "remove"   // what was added was taken away
-	ActionWithdraw      = "withdraw" // what was set was taken back
+	ActionPut           = "put"    // an endpoint, a tier or an application was added, or something was set of it
+	ActionRemove        = "remove" // what was added was taken away
+	ActionRevert        = "revert" // what was set was taken back
 	ActionSetOverride   = "override.set"
 	ActionClearOverride = "override.clear"
 	ActionIssueToken    = "token.issue"

@@ -31,12 +31,12 @@ const (
 	MaxTouched = 100
 )
 
-// Edit is a change of what was made at run time: one of [PutEndpoint], [PutTier], [PutApplication], [Remove], [Withdraw],
+// Edit is a change of what was made at run time: one of [PutEndpoint], [PutTier], [PutApplication], [Remove], [Revert],
 // [PutOverride] and [ClearOverride]. Making one twice is as making it once, but for the last three, which find nothing the second time.
 type Edit interface{ edit() }
 
 // PutEndpoint sets what it tells of an endpoint, and adds the endpoint where there is none. What was set goes before the file's, and stays until
-// it is withdrawn. An endpoint that was added lies under the file's.
+// it is reverted. An endpoint that was added lies under the file's.
 type PutEndpoint struct {
 	ID string
 	// Match is the pattern, as in a catalog's file: needed to add an endpoint, and changed of one that was added. A file's cannot be.
@@ -79,9 +79,9 @@ type Remove struct {
 	ID   string
 }
 
-// Withdraw takes back what was set at run time of an item, so that what lies under it holds again: the file's, or what the item
+// Revert takes back what was set at run time of an item, so that what lies under it holds again: the file's, or what the item
 // was added with.
-type Withdraw struct {
+type Revert struct {
 	Noun  Noun
 	ID    string
 	Field string // what of it, as in [Amendment.Field]; of a tier an endpoint's id, or that and a kind of limit; "" for all
@@ -93,7 +93,7 @@ func (PutApplication) edit() {}
 func (PutOverride) edit()    {}
 func (ClearOverride) edit()  {}
 func (Remove) edit()         {}
-func (Withdraw) edit()       {}
+func (Revert) edit()         {}
 
 // Noun is a kind of item in the catalog.
 type Noun string

@@ -10,7 +10,7 @@
 //   - An override made at run time goes before the file's, for each kind of limit by itself, and stays until it is cleared, even
 //     while the application or the endpoint that it names is gone from the file.
 //   - So does what was set of an endpoint, a tier or an application, an amendment: its limits, its cost, its name, tier, shadow and suspension,
-//     each by itself. Withdrawn, what lies under it holds again.
+//     each by itself. Reverted, what lies under it holds again.
 //   - An endpoint, a tier or an application added at run time lies under the file's: it holds while no file has one of that id. What is
 //     set of it after that is an amendment: a file that brings one of the same id does not lift a suspension.
 //

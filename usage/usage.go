@@ -2,7 +2,8 @@
 //
 // A [Reader] puts together what the counters say ([Counters], which the package owns and the leases implement) and what
 // the catalog says of limits. [Reader.Today] serves operators, who may read everything; [Reader.Own] serves a caller that asks with
-// its own credential, and holds it to what it may see and how often it may ask.
+// its own credential, and holds it to what it may see and how often it may ask. [Reader.Survey] finds among all applications those that operators
+// have to look at.
 //
 // Reading is never charged and changes no counter. A report is of one moment and one day: a reading that runs into the
 // reset is begun again.
@@ -62,6 +63,7 @@ type Reader struct {
 	now             func() time.Time
 	applicationOnly bool
 	guard           guard
+	surveys         surveys
 }
 
 // New returns a Reader, or an error that says which option is missing.
@@ -76,7 +78,7 @@ func New(o Options) (*Reader, error) {
 	}
 	return &Reader{
 		catalog: o.Catalog, counters: o.Counters, now: o.Now, applicationOnly: o.ApplicationOnly,
-		guard: newGuard(),
+		guard: newGuard(), surveys: newSurveys(),
 	}, nil
 }
 

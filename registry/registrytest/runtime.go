@@ -118,14 +118,14 @@ func testAmend(t *testing.T, f *fixture) {
 	f.wantHolds(t, want)
 
 	// Taken back, the file's holds again: one by one, or all at once.
-	wantLines(t, f.edit(t, registry.Withdraw{Noun: registry.Endpoint, ID: "posts.create", Field: "member"}), "~ endpoint posts.create member 200 -> 6")
-	wantLines(t, f.edit(t, registry.Withdraw{Noun: registry.Tier, ID: "development", Field: catalog.CatchAllID}),
+	wantLines(t, f.edit(t, registry.Revert{Noun: registry.Endpoint, ID: "posts.create", Field: "member"}), "~ endpoint posts.create member 200 -> 6")
+	wantLines(t, f.edit(t, registry.Revert{Noun: registry.Tier, ID: "development", Field: catalog.CatchAllID}),
 		"- tier development * application 7", "- tier development * member 8")
-	wantLines(t, f.edit(t, registry.Withdraw{Noun: registry.Tier, ID: "development", Field: "posts.create member"}), "~ tier development posts.create member 0 -> 50")
+	wantLines(t, f.edit(t, registry.Revert{Noun: registry.Tier, ID: "development", Field: "posts.create member"}), "~ tier development posts.create member 0 -> 50")
 	for noun, id := range map[registry.Noun]string{registry.Endpoint: "posts.create", registry.Application: "acme"} {
-		f.edit(t, registry.Withdraw{Noun: noun, ID: id})
+		f.edit(t, registry.Revert{Noun: noun, ID: id})
 	}
-	f.edit(t, registry.Withdraw{Noun: registry.Endpoint, ID: catalog.CatchAllID})
+	f.edit(t, registry.Revert{Noun: registry.Endpoint, ID: catalog.CatchAllID})
 	f.wantHolds(t, next)
 	if lines := f.apply(t, next); len(lines) != 0 {
 		t.Errorf("the same file: %q", lines)
@@ -377,8 +377,8 @@ func testEditErrors(t *testing.T, f *fixture) {
 		{"to remove the file's tier", registry.Remove{Noun: registry.Tier, ID: "development"}, fault.Conflict, "development"},
 		{"to remove nobody", registry.Remove{Noun: registry.Application, ID: "nobody"}, fault.NotFound, "nobody"},
 		{"to remove a thing that is none", registry.Remove{Noun: "override", ID: "acme"}, fault.Invalid, "override"},
-		{"to take back of nobody", registry.Withdraw{Noun: registry.Application, ID: "nobody"}, fault.NotFound, "nobody"},
-		{"to take back nothing", registry.Withdraw{Noun: registry.Application, ID: "acme"}, fault.NotFound, "acme"},
+		{"to take back of nobody", registry.Revert{Noun: registry.Application, ID: "nobody"}, fault.NotFound, "nobody"},
+		{"to take back nothing", registry.Revert{Noun: registry.Application, ID: "acme"}, fault.NotFound, "acme"},
 	} {
 		err := f.try(t, test.edit)
 		wantKind(t, test.name, err, test.kind)
@@ -387,7 +387,7 @@ func testEditErrors(t *testing.T, f *fixture) {
 		}
 	}
 	f.edit(t, registry.PutApplication{ID: "acme", Suspended: new(true)})
-	wantKind(t, "to take back another field", f.try(t, registry.Withdraw{Noun: registry.Application, ID: "acme", Field: "tier"}), fault.NotFound)
+	wantKind(t, "to take back another field", f.try(t, registry.Revert{Noun: registry.Application, ID: "acme", Field: "tier"}), fault.NotFound)
 
 	// What was made at run time holds against a file with which it makes no sense.
 	f.edit(t, registry.PutEndpoint{ID: "posts.drop", Match: "DELETE /rest/posts"})

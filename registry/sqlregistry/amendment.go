@@ -188,8 +188,8 @@ func limitText[L fmt.Stringer](l L) string { return l.String() }
 func costText(cost int64) string           { return strconv.FormatInt(cost, 10) }
 func tierText(name string) string          { return cmp.Or(name, "none") }
 
-// withdraw returns an amendment without a field, or one endpoint's limits of a tier, and "" where nothing is left. ok is false where it does not tell it.
-func withdraw(key itemKey, text, field string) (left string, ok bool, err error) {
+// revert returns an amendment without a field, or one endpoint's limits of a tier, and "" where nothing is left. ok is false where it does not tell it.
+func revert(key itemKey, text, field string) (left string, ok bool, err error) {
 	var d any
 	switch key.kind {
 	case kindTier:

@@ -94,8 +94,8 @@ func (r *Registry) edit(ctx context.Context, tx *sql.Tx, e registry.Edit, actor 
 		return clearOverride(ctx, tx, e.Application, e.Endpoint)
 	case registry.Remove:
 		return r.remove(ctx, tx, e, actor)
-	case registry.Withdraw:
-		return withdrawField(ctx, tx, e)
+	case registry.Revert:
+		return revertField(ctx, tx, e)
 	default:
 		return note, fmt.Errorf("an edit of type %T", e)
 	}
@@ -340,8 +340,8 @@ func (r *Registry) remove(ctx context.Context, tx *sql.Tx, e registry.Remove, ac
 	return note, err
 }
 
-// withdrawField takes back what was set.
-func withdrawField(ctx context.Context, tx *sql.Tx, e registry.Withdraw) (note registry.AuditEntry, err error) {
+// revertField takes back what was set.
+func revertField(ctx context.Context, tx *sql.Tx, e registry.Revert) (note registry.AuditEntry, err error) {
 	key, err := itemOf(e.Noun, e.ID)
 	if err != nil {
 		return note, err
@@ -360,13 +360,13 @@ func withdrawField(ctx context.Context, tx *sql.Tx, e registry.Withdraw) (note r
 	}
 	after := ""
 	if e.Field != "" {
-		if after, ok, err = withdraw(key, before, e.Field); err != nil {
+		if after, ok, err = revert(key, before, e.Field); err != nil {
 			return note, err
 		} else if !ok {
 			return note, fault.New(fault.NotFound, "%.64q of %s %s was not set at run time", e.Field, key.kind, key.id)
 		}
 	}
-	return writeAmendment(ctx, tx, registry.ActionWithdraw, key, before, after)
+	return writeAmendment(ctx, tx, registry.ActionRevert, key, before, after)
 }
 
 func itemOf(noun registry.Noun, id string) (itemKey, error) {
