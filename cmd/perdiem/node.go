@@ -316,7 +316,7 @@ func (n *node) openDoors(follow context.Context) error {
 		n.serve("listen.gateway", n.doors.gateway, n.gateway.Serve)
 	}
 	api, err := adminapi.New(adminapi.Options{
-		Registry: n.registry, Usage: n.usage, Key: n.key, NewToken: n.tokenKey.NewToken,
+		Registry: n.registry, Usage: n.usage, Key: n.key, Catalog: n.snapshots.current, NewToken: n.tokenKey.NewToken,
 		Changed: n.snapshots.refresh, Revoked: n.revoked, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {
