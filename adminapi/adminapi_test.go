@@ -73,7 +73,9 @@ func newHost(t *testing.T) *host {
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
 		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
-		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
+		Status: func() adminapi.Status {
+			return adminapi.Status{Version: "test", Ready: true, Day: h.Day().Date.String(), ResetsAt: h.Day().End}
+		},
 		Protection: func() adminapi.Protection {
 			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
 		},
