@@ -16,14 +16,14 @@ import (
 type Survey struct {
 	At           time.Time // when it was begun
 	Day          quota.Day
-	Applications int      // how many were read
-	Nearest      []Near   // to their limits, the nearest first
-	Shadow       []Shadow // what would have been refused, the most first
-	WouldRefuse  int64    // calls in all that would have been refused
+	Applications int         // how many were read
+	Nearest      []NearLimit // to their limits, the nearest first
+	Shadow       []InShadow  // what would have been refused, the most first
+	WouldRefuse  int64       // calls in all that would have been refused
 }
 
-// Near is an application and an endpoint of which it has used something today, and has a limit for.
-type Near struct {
+// NearLimit is an application and an endpoint of which it has used something today, and has a limit for.
+type NearLimit struct {
 	Application string
 	Endpoint    string
 	Limit       quota.Limit // more than 0, and not unlimited
@@ -31,8 +31,8 @@ type Near struct {
 	Refused     int64       // calls, for either limit
 }
 
-// Shadow is an application and an endpoint of which one is in shadow mode, and calls that were let pass.
-type Shadow struct {
+// InShadow is an application and an endpoint of which one is in shadow mode, and calls that were let pass.
+type InShadow struct {
 	Application      string
 	Endpoint         string
 	Refused          int64 // calls that would have been refused, for either limit
@@ -92,8 +92,8 @@ func (r *Reader) Survey(ctx context.Context) (*Survey, error) {
 func (r *Reader) survey(ctx context.Context, now time.Time, day quota.Day) (*Survey, error) {
 	snapshot := r.catalog()
 	made := &Survey{At: now, Day: day, Applications: len(snapshot.Applications())}
-	near := top[Near]{compare: compareNear}
-	shadow := top[Shadow]{compare: compareShadow}
+	near := top[NearLimit]{compare: compareNear}
+	shadow := top[InShadow]{compare: compareShadow}
 	for _, app := range snapshot.Applications() {
 		if err := ctx.Err(); err != nil {
 			return nil, late(err)
@@ -108,10 +108,10 @@ func (r *Reader) survey(ctx context.Context, now time.Time, day quota.Day) (*Sur
 				continue
 			}
 			if limit := snapshot.Limits(app, endpoint).Application; limit > quota.NoAccess && limit != quota.Unlimited && c.Used > 0 {
-				near.add(Near{Application: app.ID, Endpoint: c.Endpoint, Limit: limit, Used: c.Used, Refused: c.Refused})
+				near.add(NearLimit{Application: app.ID, Endpoint: c.Endpoint, Limit: limit, Used: c.Used, Refused: c.Refused})
 			}
 			if inShadow(app, endpoint) && c.Refused > 0 {
-				shadow.add(Shadow{Application: app.ID, Endpoint: c.Endpoint, Refused: c.Refused, RefusedForMember: c.RefusedForMember})
+				shadow.add(InShadow{Application: app.ID, Endpoint: c.Endpoint, Refused: c.Refused, RefusedForMember: c.RefusedForMember})
 				made.WouldRefuse += c.Refused
 			}
 		}
@@ -126,12 +126,12 @@ func late(err error) error {
 
 func inShadow(app *catalog.Application, e *catalog.Endpoint) bool { return app.Shadow || e.Shadow }
 
-func compareNear(a, b Near) int {
-	share := func(n Near) float64 { return float64(n.Used) / float64(n.Limit) }
+func compareNear(a, b NearLimit) int {
+	share := func(n NearLimit) float64 { return float64(n.Used) / float64(n.Limit) }
 	return cmp.Or(cmp.Compare(share(b), share(a)), cmp.Compare(b.Refused, a.Refused), strings.Compare(a.Application, b.Application), strings.Compare(a.Endpoint, b.Endpoint))
 }
 
-func compareShadow(a, b Shadow) int {
+func compareShadow(a, b InShadow) int {
 	return cmp.Or(cmp.Compare(b.Refused, a.Refused), strings.Compare(a.Application, b.Application), strings.Compare(a.Endpoint, b.Endpoint))
 }
 

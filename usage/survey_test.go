@@ -70,10 +70,10 @@ applications: [{id: acme}, {id: beta, shadow: true}, {id: idle}, {id: vip, overr
 	}
 	want := &usage.Survey{
 		At: noon, Day: counters.day, Applications: 4, WouldRefuse: 17,
-		Nearest: []usage.Near{
+		Nearest: []usage.NearLimit{
 			{"beta", "a", 100, 100, 9}, {"acme", "tried", 10, 10, 7}, {"acme", "a", 100, 90, 3}, {"vip", "a", 1000, 90, 0},
 		},
-		Shadow: []usage.Shadow{{"beta", "a", 9, 0}, {"acme", "tried", 7, 2}, {"beta", "shut", 1, 0}},
+		Shadow: []usage.InShadow{{"beta", "a", 9, 0}, {"acme", "tried", 7, 2}, {"beta", "shut", 1, 0}},
 	}
 	if diff := cmp.Diff(want, survey()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
