@@ -270,6 +270,7 @@ var (
 		"key":         {"posts.create", "*", "none"}, // of an object
 	}
 	odd      = []string{"", "a", "..", "a/b?c#d", "ü 日本 \u2028", "a\nb", "\x00", "<script>alert(1)</script>", "'; DROP TABLE tokens; --", "%00%ff", "\u202e"}
+	large    = `{"x": "` + strings.Repeat("x", 17<<20) + `"}`
 	catalogs = []string{schemaCatalog, schemaCatalog, schemaCatalog, "{", "endpoints: 1", "catch_all: {member: -1}", "", "\x00", "a: &a [*a]", "- 1"}
 )
 
@@ -346,8 +347,8 @@ func (g *generator) forbid(op operation, query url.Values, body *any, c *call) s
 				return "no JSON that fits"
 			}
 		case 5:
-			if op.body != "" && g.IntN(2) == 0 {
-				c.body = `{"x": "` + strings.Repeat("x", 17<<20) + `"}`
+			if op.body != "" && g.IntN(4) == 0 {
+				c.body = large
 				return "a large body"
 			}
 		}
