@@ -1,7 +1,8 @@
-// Package adminapi is the API with which operators and perdiem's own commands change and read a running node: catalog, tokens,
-// overrides, usage, accounts of the Developer Portal, the operator's key and backups.
+// Package adminapi is the API with which operators and perdiem's own commands change and read a running node: the catalog with its
+// endpoints, tiers, applications and overrides, tokens, usage, accounts of the Developer Portal, the audit, the operator's key and backups.
 //
-// Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
+// Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json, and the page made
+// from it at /docs. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
 //
 // Ids are told in queries and bodies, never in paths: an application may be called "..", or have a slash in its name.
 package adminapi
@@ -12,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +32,8 @@ type Options struct {
 	Registry registry.Registry
 	Usage    *usage.Reader
 	Key      *Key
+	// Catalog returns the catalog that holds on this node.
+	Catalog func() *catalog.Snapshot
 	// NewToken returns a new token's secret and its hash.
 	NewToken func() (secret string, hash registry.Hash)
 	// HashPassword returns the hash of a password, as [registry.Account] has it. The error, of package fault, says why it may not be set.
@@ -60,7 +64,8 @@ type Options struct {
 // API is an [http.Handler] for operators. It is safe for concurrent use.
 type API struct {
 	Options
-	mux *http.ServeMux
+	mux           *http.ServeMux
+	problemSchema *huma.Schema
 }
 
 // New returns the API, or an error that says which option is missing.
@@ -72,6 +77,7 @@ func New(o Options) (*API, error) {
 		{"Registry", o.Registry == nil},
 		{"Usage", o.Usage == nil},
 		{"Key", o.Key == nil},
+		{"Catalog", o.Catalog == nil},
 		{"NewToken", o.NewToken == nil},
 		{"HashPassword", o.HashPassword == nil},
 		{"Changed", o.Changed == nil},
@@ -92,6 +98,7 @@ func New(o Options) (*API, error) {
 	a := &API{Options: o, mux: http.NewServeMux()}
 	api := humago.New(a.mux, a.config())
 	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(plainStatus{ctx}) })
+	a.problemSchema = api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[problemDescription](), true, "Problem")
 	a.registerStatus(api)
 	a.registerProtection(api)
 	a.registerCatalog(api)
@@ -102,6 +109,15 @@ func New(o Options) (*API, error) {
 	a.registerUsage(api)
 	a.registerKey(api)
 	a.registerBackup(api)
+	a.registerApplications(api)
+	a.registerEndpoints(api)
+	a.registerTiers(api)
+	a.registerAmendments(api)
+	a.registerAudit(api)
+	a.registerSurvey(api)
+	if err := a.registerDocs(api.OpenAPI()); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -130,12 +146,15 @@ func (a *API) config() huma.Config {
 	}
 }
 
+// open are the paths for which no key is asked.
+var open = map[string]bool{"/openapi.json": true, "/openapi.yaml": true, docsPath: true, docsStylePath: true}
+
 // ServeHTTP serves a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.URL.Path != "/openapi.json" && r.URL.Path != "/openapi.yaml" {
+	if !open[r.URL.Path] {
 		if !a.authorized(r) {
 			a.answer(w, fault.New(fault.Unauthorized, "Send the operator's key: Authorization: Bearer and the key."))
 			return
@@ -193,13 +212,13 @@ func takenUp(err error) error {
 // actor is who makes changes here, for the audit: whoever has the key.
 const actor = "operator"
 
-// operation returns what all operations have in common.
-func (a *API) operation(id, method, path, summary string) huma.Operation {
+// operation returns what all operations have in common. statuses are the errors that it may answer besides those of all.
+func (a *API) operation(id, method, path, summary string, statuses ...int) huma.Operation {
 	return huma.Operation{
 		OperationID: id,
 		Method:      method,
 		Path:        "/admin/v1/" + path,
 		Summary:     summary,
-		Responses:   map[string]*huma.Response{"default": problemResponse()},
+		Responses:   a.problemResponses(statuses...),
 	}
 }

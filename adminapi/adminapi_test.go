@@ -38,6 +38,7 @@ type host struct {
 	keyFile  string
 
 	changes     int   // how often a change was taken up
+	unchanged   error // why the last one was not
 	revocations int   // how often a revocation was
 	revoked     error // why the last one was not
 	mayApply    error // what applying is answered with
@@ -67,12 +68,14 @@ func newHost(t *testing.T) *host {
 	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, Key: key, NewToken: identity.NewTokenKey().NewToken, HashPassword: hashPassword,
-		Changed:  func(context.Context) error { h.changes++; return nil },
+		Registry: r, Usage: reader, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: hashPassword,
+		Changed:  func(context.Context) error { h.changes++; return h.unchanged },
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
 		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
-		Status:   func() adminapi.Status { return adminapi.Status{Version: "test", Ready: true} },
+		Status: func() adminapi.Status {
+			return adminapi.Status{Version: "test", Ready: true, Day: h.Day().Date.String(), ResetsAt: h.Day().End}
+		},
 		Protection: func() adminapi.Protection {
 			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
 		},
@@ -215,7 +218,6 @@ func TestBadRequests(t *testing.T) {
 		{"another type", "POST", "/admin/v1/tokens", `{"application": 1}`},
 		{"an unknown field", "POST", "/admin/v1/tokens", `{"application": "acme", "membr": "m"}`},
 		{"no application", "POST", "/admin/v1/tokens", `{}`},
-		{"a body of 2 MiB", "POST", "/admin/v1/tokens", `{"application": "` + strings.Repeat("a", 2<<20) + `"}`},
 		{"an id of 1 KiB", "POST", "/admin/v1/tokens", `{"application": "` + strings.Repeat("a", 1<<10) + `"}`},
 		{"a member with NUL", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "a\u0000"}`},
 		{"a member with a newline", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "a\nb"}`},
@@ -238,7 +240,6 @@ func TestBadRequests(t *testing.T) {
 		{"usage of a member of 257 bytes in fewer letters", "GET", "/admin/v1/usage?application=acme&member=m" + strings.Repeat("%c3%bc", 128), ""},
 		{"an unknown parameter", "GET", "/admin/v1/usage?application=acme&membr=m", ""},
 		{"no YAML", "PUT", "/admin/v1/catalog", "{"},
-		{"a catalog of 17 MiB", "PUT", "/admin/v1/catalog", "#" + strings.Repeat("x", 17<<20)},
 		{"an unreadable flag", "PUT", "/admin/v1/catalog?dryRun=perhaps", catalogYAML},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -250,6 +251,21 @@ func TestBadRequests(t *testing.T) {
 	if h.changes != 1 {
 		t.Errorf("%d changes instead of the one that was", h.changes)
 	}
+}
+
+func TestTooLarge(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	for _, c := range []struct{ method, target, body string }{
+		{"POST", "/admin/v1/tokens", `{"application": "` + strings.Repeat("a", 2<<20) + `"}`},
+		{"PUT", "/admin/v1/catalog", "#" + strings.Repeat("x", 17<<20)},
+		{"PUT", "/admin/v1/tiers", `{"name": "` + strings.Repeat("a", 5<<20) + `"}`},
+	} {
+		if detail := h.wantProblem(413, "CONTENT_TOO_LARGE", h.ask(c.method, c.target, c.body)); !strings.Contains(detail, "limit=") {
+			t.Errorf("the bound is not told: %s", detail)
+		}
+	}
+	h.want(200, h.ask("PUT", "/admin/v1/catalog", catalogYAML+"#"+strings.Repeat("x", 16<<20-len(catalogYAML)-1)), nil)
 }
 
 func TestNotFound(t *testing.T) {
@@ -274,11 +290,11 @@ func TestNotFound(t *testing.T) {
 func TestWrongMethod(t *testing.T) {
 	h := newHost(t)
 	for _, c := range []struct{ method, target, allow string }{
-		{"GET", "/admin/v1/catalog", "PUT"},
+		{"POST", "/admin/v1/catalog", "GET, HEAD, PUT"},
 		{"GET", "/admin/v1/backup", "POST"},
 		{"POST", "/admin/v1/status", "GET, HEAD"},
 		{"PATCH", "/admin/v1/tokens", "DELETE, GET, HEAD, POST"},
-		{"OPTIONS", "/admin/v1/overrides", "DELETE, PUT"},
+		{"OPTIONS", "/admin/v1/overrides", "DELETE, GET, HEAD, PUT"},
 		{"post", "/admin/v1/tokens", "DELETE, GET, HEAD, POST"},
 		{"POST", "/openapi.json", "GET, HEAD"},
 	} {
@@ -443,12 +459,20 @@ func TestDescription(t *testing.T) {
 	for path, methods := range d.Paths {
 		for method, op := range methods {
 			operations++
-			if _, ok := op.Responses["default"].Content["application/problem+json"]; !ok || op.OperationID == "" {
-				t.Errorf("%s %s: %+v", method, path, op)
+			if op.OperationID == "" {
+				t.Errorf("%s %s has no id", method, path)
+			}
+			for _, status := range []string{"400", "401", "500", "503"} {
+				if _, ok := op.Responses[status].Content["application/problem+json"]; !ok {
+					t.Errorf("%s %s does not tell of a %s", method, path, status)
+				}
+			}
+			if _, any := op.Responses["default"]; any {
+				t.Errorf("%s %s may answer anything", method, path)
 			}
 		}
 	}
-	if operations != 19 {
+	if operations != 36 {
 		t.Errorf("%d operations are described", operations)
 	}
 }

@@ -14,7 +14,7 @@ import (
 const writeTime = time.Minute
 
 func (a *API) registerBackup(api huma.API) {
-	op := a.operation("make-backup", http.MethodPost, "backup", "Copy the node's stores, while it runs")
+	op := a.operation("make-backup", http.MethodPost, "backup", "Copy the node's stores, while it runs", http.StatusConflict)
 	op.Description = "A tar with a manifest, the stores' files and their checksums, as of the moment at which it was asked for; the operator's key is not in it. " +
 		"An answer that breaks off is worth nothing. One backup is made at a time."
 	op.DefaultStatus = http.StatusOK

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxCatalog  = 16<<20 + 1 // bytes: one more than a catalog may have, so that it is the catalog's reader who refuses
+	maxCatalog  = 16<<20 + 1 // bytes: one more than a catalog may have, since a body of this size is refused
 	catalogTime = time.Minute
 )
 
@@ -30,7 +30,7 @@ type applyOutput struct {
 }
 
 func (a *API) registerCatalog(api huma.API) {
-	op := a.operation("apply-catalog", http.MethodPut, "catalog", "Make the registry match a catalog file")
+	op := a.operation("apply-catalog", http.MethodPut, "catalog", "Make the registry match a catalog file", http.StatusConflict, http.StatusRequestEntityTooLarge)
 	op.Description = "What an earlier file brought and this one does not have is removed; what was made at run time is kept."
 	op.MaxBodyBytes = maxCatalog
 	op.BodyReadTimeout = catalogTime
@@ -45,6 +45,11 @@ func (a *API) registerCatalog(api huma.API) {
 			out.Body.Changes[i] = c.String()
 		}
 		return out, nil
+	})
+	get := a.operation("get-catalog", http.MethodGet, "catalog", "Tell the catalog that holds, both what files brought and what was made at run time")
+	get.Description = "In the form of a catalog's file: applied, it changes nothing. With many applications it is large; the lists tell the same a page at a time."
+	huma.Register(api, get, func(context.Context, *struct{}) (*catalogOutput, error) {
+		return &catalogOutput{Body: newCatalogDocument(a.Catalog())}, nil
 	})
 }
 

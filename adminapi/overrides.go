@@ -6,8 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/perdiem/perdiem/catalog"
-	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
 )
 
 // Override is the limits that an application has of its own for an endpoint.
@@ -24,38 +23,101 @@ type OverrideLimits struct {
 }
 
 type setOverrideInput struct {
+	DryInput
 	Body Override
 }
 
 type clearOverrideInput struct {
+	DryInput
 	Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
 	Endpoint    string `query:"endpoint" required:"true" minLength:"1" maxLength:"256" doc:"The endpoint's id; * for the catch-all."`
 }
 
+type overridesInput struct {
+	AfterApplication string `query:"afterApplication" maxLength:"256" doc:"Where to go on, with afterEndpoint: what an earlier answer told as next; left out: at the first."`
+	AfterEndpoint    string `query:"afterEndpoint" maxLength:"256" doc:"See afterApplication."`
+	Limit            int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many overrides are told at most."`
+}
+
+// OverridePage is some of the overrides that were made at run time.
+type OverridePage struct {
+	Overrides []Override    `json:"overrides" nullable:"false" doc:"In the order of applications and endpoints; those whose application or endpoint is gone, and which wait for it, are among them."`
+	Next      *OverrideName `json:"next,omitempty" doc:"Ask again with these as afterApplication and afterEndpoint: more follow. Left out: these were the last."`
+}
+
+// OverrideName names an override.
+type OverrideName struct {
+	Application string `json:"application"`
+	Endpoint    string `json:"endpoint"`
+}
+
+type overridesOutput struct{ Body OverridePage }
+
+// overrideOutput has a body in a dry run alone.
+type overrideOutput struct {
+	Status int
+	Body   *Edited
+}
+
 func (a *API) registerOverrides(api huma.API) {
-	set := a.operation("set-override", http.MethodPut, "overrides", "Set an application's limits for an endpoint")
+	list := a.operation("list-overrides", http.MethodGet, "overrides", "List the overrides that were made at run time, a page at a time")
+	huma.Register(api, list, func(ctx context.Context, in *overridesInput) (*overridesOutput, error) {
+		page, err := a.overrides(ctx, in)
+		if err != nil {
+			return nil, a.fail(ctx, list.OperationID, err)
+		}
+		return &overridesOutput{Body: page}, nil
+	})
+	set := a.operation("set-override", http.MethodPut, "overrides", "Set an application's limits for an endpoint", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	set.Description = "They hold on every node within a second, on the day that is running, and before those of a file."
-	huma.Register(api, set, func(ctx context.Context, in *setOverrideInput) (*struct{}, error) {
+	set.Responses["204"] = &huma.Response{Description: "It is set."}
+	huma.Register(api, set, func(ctx context.Context, in *setOverrideInput) (*overrideOutput, error) {
 		o := in.Body
-		limits := catalog.PartialLimits{Application: (*quota.Limit)(o.Limits.Application), Member: (*quota.Limit)(o.Limits.Member)}
-		err := a.Registry.SetOverride(ctx, o.Application, o.Endpoint, limits, actor)
-		if err == nil {
-			err = a.changed(ctx)
-		}
-		if err != nil {
-			return nil, a.fail(ctx, set.OperationID, err)
-		}
-		return nil, nil
+		return a.answerOverride(ctx, set.OperationID, in.DryRun, registry.PutOverride{Application: o.Application, Endpoint: o.Endpoint, Limits: o.Limits.partial()}, func() error {
+			return a.Registry.SetOverride(ctx, o.Application, o.Endpoint, o.Limits.partial(), actor)
+		})
 	})
-	remove := a.operation("clear-override", http.MethodDelete, "overrides", "Take back what set-override set")
-	huma.Register(api, remove, func(ctx context.Context, in *clearOverrideInput) (*struct{}, error) {
-		err := a.Registry.ClearOverride(ctx, in.Application, in.Endpoint, actor)
-		if err == nil {
-			err = a.changed(ctx)
-		}
-		if err != nil {
-			return nil, a.fail(ctx, remove.OperationID, err)
-		}
-		return nil, nil
+	remove := a.operation("clear-override", http.MethodDelete, "overrides", "Take back what set-override set", http.StatusNotFound, http.StatusConflict)
+	remove.Responses["204"] = &huma.Response{Description: "It is taken back."}
+	huma.Register(api, remove, func(ctx context.Context, in *clearOverrideInput) (*overrideOutput, error) {
+		return a.answerOverride(ctx, remove.OperationID, in.DryRun, registry.ClearOverride{Application: in.Application, Endpoint: in.Endpoint}, func() error {
+			return a.Registry.ClearOverride(ctx, in.Application, in.Endpoint, actor)
+		})
 	})
+}
+
+// overrides returns a page of overrides.
+func (a *API) overrides(ctx context.Context, in *overridesInput) (OverridePage, error) {
+	// Where a page is full, another may follow, though nothing be on it.
+	kept, err := a.Registry.Overrides(ctx, registry.OverrideName{Application: in.AfterApplication, Endpoint: in.AfterEndpoint}, in.Limit)
+	if err != nil {
+		return OverridePage{}, err
+	}
+	page := OverridePage{Overrides: make([]Override, len(kept))}
+	for i, o := range kept {
+		page.Overrides[i] = Override{Application: o.Application, Endpoint: o.Endpoint, Limits: newPartialLimits(o.Limits)}
+	}
+	if len(kept) == in.Limit {
+		page.Next = new(OverrideName(kept[len(kept)-1].OverrideName))
+	}
+	return page, nil
+}
+
+// answerOverride changes an override by change, which does not read the whole catalog as an edit does, or only tells what the edit would change.
+func (a *API) answerOverride(ctx context.Context, operation string, dryRun bool, e registry.Edit, change func() error) (*overrideOutput, error) {
+	if dryRun {
+		edited, err := a.edit(ctx, e, dryRun)
+		if err != nil {
+			return nil, a.fail(ctx, operation, err)
+		}
+		return &overrideOutput{Status: http.StatusOK, Body: &edited}, nil
+	}
+	err := change()
+	if err == nil {
+		err = a.changed(ctx)
+	}
+	if err != nil {
+		return nil, a.fail(ctx, operation, err)
+	}
+	return &overrideOutput{Status: http.StatusNoContent}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -74,6 +75,11 @@ func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 	if b.Len() == 0 {
 		b.WriteString(model.Detail)
 	}
+	if model.Status == http.StatusRequestEntityTooLarge {
+		p := &problem{header: http.Header{}}
+		p.status, p.body = a.Problem(p.header, nil, model.Status, "The body is larger than what is read: "+model.Detail+".")
+		return p, nil
+	}
 	kind := fault.Invalid
 	if model.Status >= http.StatusInternalServerError {
 		kind = fault.Internal
@@ -81,7 +87,7 @@ func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 	return a.problem(fault.New(kind, "The request is not as /openapi.json describes it: %s.", b.String())), nil
 }
 
-// plainStatus answers as 400 whatever huma calls by a finer name, as the body does.
+// plainStatus answers as 400 whatever huma calls by a finer name, as the body does, but for a body that is too large: 413.
 type plainStatus struct{ humaContext }
 
 type humaContext huma.Context // by another name, since it has a method Context
@@ -89,30 +95,41 @@ type humaContext huma.Context // by another name, since it has a method Context
 // SetStatus implements [huma.Context].
 func (c plainStatus) SetStatus(status int) {
 	switch status {
-	case http.StatusNotAcceptable, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+	case http.StatusNotAcceptable, http.StatusRequestTimeout, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		status = http.StatusBadRequest
 	}
 	c.humaContext.SetStatus(status)
 }
 
-// problemResponse describes every answer that is an error.
-func problemResponse() *huma.Response {
-	text := func(description string) *huma.Schema { return &huma.Schema{Type: "string", Description: description} }
-	schema := &huma.Schema{
-		Type: "object",
-		Properties: map[string]*huma.Schema{
-			"type":    text("a URI that names the kind of problem"),
-			"title":   text("what the status means"),
-			"status":  {Type: "integer", Description: "the HTTP status"},
-			"detail":  text("what is wrong and what to do; several problems are a line each"),
-			"code":    text("BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR"),
-			"message": text("the same as detail"),
-		},
-		Required: []string{"type", "title", "status", "detail", "code", "message"},
+// problemDescription describes every answer that is an error.
+type problemDescription struct {
+	Type    string `json:"type" doc:"A URI that names the kind of problem."`
+	Title   string `json:"title" doc:"What the status means."`
+	Status  int    `json:"status" doc:"The HTTP status."`
+	Detail  string `json:"detail" doc:"What is wrong and what to do; several problems are a line each."`
+	Code    string `json:"code" doc:"The status by a name: BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, CONTENT_TOO_LARGE, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR."`
+	Message string `json:"message" doc:"The same as detail."`
+}
+
+// problems describe when each error is answered.
+var problems = map[int]string{
+	http.StatusBadRequest:            "The request is not as it is described here, or what it asks for makes no sense.",
+	http.StatusUnauthorized:          "There is no operator's key, or it does not hold.",
+	http.StatusNotFound:              "Something named is not there.",
+	http.StatusConflict:              "It belongs to the catalog's file, or is under way.",
+	http.StatusRequestEntityTooLarge: "The body is larger than what is read.",
+	http.StatusInternalServerError:   "A defect of perdiem's; the log tells more.",
+	http.StatusServiceUnavailable:    "The registry or the ledger cannot be asked at the moment; with Retry-After.",
+}
+
+// problemResponses describes the errors of an operation: those that all have, and more.
+func (a *API) problemResponses(more ...int) map[string]*huma.Response {
+	responses := make(map[string]*huma.Response)
+	for _, status := range append(more, http.StatusBadRequest, http.StatusUnauthorized, http.StatusInternalServerError, http.StatusServiceUnavailable) {
+		responses[strconv.Itoa(status)] = &huma.Response{
+			Description: problems[status],
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: a.problemSchema}},
+		}
 	}
-	return &huma.Response{
-		Description: "A problem (RFC 9457).",
-		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
-	}
+	return responses
 }

@@ -57,7 +57,7 @@ type (
 )
 
 func (a *API) registerTokens(api huma.API) {
-	issue := a.operation("issue-token", http.MethodPost, "tokens", "Issue a token")
+	issue := a.operation("issue-token", http.MethodPost, "tokens", "Issue a token", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	issue.DefaultStatus = http.StatusCreated
 	huma.Register(api, issue, func(ctx context.Context, in *issueInput) (*issueOutput, error) {
 		issued, err := a.issue(ctx, in.Body)
@@ -66,7 +66,7 @@ func (a *API) registerTokens(api huma.API) {
 		}
 		return &issueOutput{Body: issued}, nil
 	})
-	revoke := a.operation("revoke-token", http.MethodDelete, "tokens", "End a token for good")
+	revoke := a.operation("revoke-token", http.MethodDelete, "tokens", "End a token for good", http.StatusNotFound)
 	huma.Register(api, revoke, func(ctx context.Context, in *revokeInput) (*struct{}, error) {
 		err := a.Registry.RevokeToken(ctx, in.ID, actor)
 		if err == nil {
@@ -77,7 +77,7 @@ func (a *API) registerTokens(api huma.API) {
 		}
 		return nil, nil
 	})
-	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended, a page at a time")
+	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended, a page at a time", http.StatusNotFound)
 	huma.Register(api, list, func(ctx context.Context, in *tokensInput) (*tokensOutput, error) {
 		tokens, next, err := a.tokens(ctx, in)
 		if err != nil {

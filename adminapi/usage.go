@@ -64,7 +64,7 @@ type endpointDescription struct {
 }
 
 func (a *API) registerUsage(api huma.API) {
-	op := a.operation("get-usage", http.MethodGet, "usage", "Tell what an application has used today")
+	op := a.operation("get-usage", http.MethodGet, "usage", "Tell what an application has used today", http.StatusNotFound)
 	huma.Register(api, op, func(ctx context.Context, in *usageInput) (*usageOutput, error) {
 		member := in.Member
 		if member != "" && !registry.ValidID(member) {

@@ -59,7 +59,7 @@ type (
 )
 
 func (a *API) registerUsers(api huma.API) {
-	add := a.operation("add-user", http.MethodPost, "users", "Add an account of the Developer Portal")
+	add := a.operation("add-user", http.MethodPost, "users", "Add an account of the Developer Portal", http.StatusConflict, http.StatusRequestEntityTooLarge)
 	add.DefaultStatus = http.StatusCreated
 	huma.Register(api, add, func(ctx context.Context, in *addUserInput) (*addUserOutput, error) {
 		added, err := a.addUser(ctx, in.Body)
@@ -80,7 +80,7 @@ func (a *API) registerUsers(api huma.API) {
 		}
 		return out, nil
 	})
-	password := a.operation("set-user-password", http.MethodPut, "users/password", "Set the password of an account, and end its sessions")
+	password := a.operation("set-user-password", http.MethodPut, "users/password", "Set the password of an account, and end its sessions", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	huma.Register(api, password, func(ctx context.Context, in *userPasswordInput) (*struct{}, error) {
 		hash, err := a.HashPassword(ctx, in.Body.Password)
 		if err == nil {
@@ -91,14 +91,14 @@ func (a *API) registerUsers(api huma.API) {
 		}
 		return nil, nil
 	})
-	operator := a.operation("set-user-operator", http.MethodPut, "users/operator", "Make an account an operator's, or no longer one")
+	operator := a.operation("set-user-operator", http.MethodPut, "users/operator", "Make an account an operator's, or no longer one", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	huma.Register(api, operator, func(ctx context.Context, in *userOperatorInput) (*struct{}, error) {
 		if err := a.Registry.SetOperator(ctx, in.Body.Email, in.Body.Operator, actor); err != nil {
 			return nil, a.fail(ctx, operator.OperationID, err)
 		}
 		return nil, nil
 	})
-	remove := a.operation("remove-user", http.MethodDelete, "users", "Remove an account, its grants and its sessions")
+	remove := a.operation("remove-user", http.MethodDelete, "users", "Remove an account, its grants and its sessions", http.StatusNotFound)
 	huma.Register(api, remove, func(ctx context.Context, in *removeUserInput) (*struct{}, error) {
 		if err := a.Registry.RemoveAccount(ctx, in.Email, actor); err != nil {
 			return nil, a.fail(ctx, remove.OperationID, err)

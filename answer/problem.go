@@ -18,18 +18,19 @@ type problem struct {
 // problems is the one table of statuses that perdiem answers with by itself, besides the two kinds of 429. What a library answers with may have others; see
 // [problemOf].
 var problems = map[int]problem{
-	http.StatusBadRequest:          {"Bad Request", "BAD_REQUEST"},
-	http.StatusUnauthorized:        {"Unauthorized", "UNAUTHORIZED"},
-	http.StatusForbidden:           {"Forbidden", "FORBIDDEN"},
-	http.StatusNotFound:            {"Not Found", "NOT_FOUND"},
-	http.StatusMethodNotAllowed:    {"Method Not Allowed", "METHOD_NOT_ALLOWED"},
-	http.StatusRequestTimeout:      {"Request Timeout", "REQUEST_TIMEOUT"},
-	http.StatusConflict:            {"Conflict", "CONFLICT"},
-	http.StatusMisdirectedRequest:  {"Misdirected Request", "MISDIRECTED_REQUEST"},
-	http.StatusInternalServerError: {"Internal Server Error", "INTERNAL_SERVER_ERROR"},
-	http.StatusBadGateway:          {"Bad Gateway", "BAD_GATEWAY"},
-	http.StatusServiceUnavailable:  {"Service Unavailable", "SERVICE_UNAVAILABLE"},
-	http.StatusGatewayTimeout:      {"Gateway Timeout", "GATEWAY_TIMEOUT"},
+	http.StatusBadRequest:            {"Bad Request", "BAD_REQUEST"},
+	http.StatusUnauthorized:          {"Unauthorized", "UNAUTHORIZED"},
+	http.StatusForbidden:             {"Forbidden", "FORBIDDEN"},
+	http.StatusNotFound:              {"Not Found", "NOT_FOUND"},
+	http.StatusMethodNotAllowed:      {"Method Not Allowed", "METHOD_NOT_ALLOWED"},
+	http.StatusRequestTimeout:        {"Request Timeout", "REQUEST_TIMEOUT"},
+	http.StatusConflict:              {"Conflict", "CONFLICT"},
+	http.StatusRequestEntityTooLarge: {"Content Too Large", "CONTENT_TOO_LARGE"}, // by its name in RFC 9110, section 15.5.14
+	http.StatusMisdirectedRequest:    {"Misdirected Request", "MISDIRECTED_REQUEST"},
+	http.StatusInternalServerError:   {"Internal Server Error", "INTERNAL_SERVER_ERROR"},
+	http.StatusBadGateway:            {"Bad Gateway", "BAD_GATEWAY"},
+	http.StatusServiceUnavailable:    {"Service Unavailable", "SERVICE_UNAVAILABLE"},
+	http.StatusGatewayTimeout:        {"Gateway Timeout", "GATEWAY_TIMEOUT"},
 }
 
 // Status returns the HTTP status with which an error of kind k is answered.

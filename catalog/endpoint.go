@@ -1,6 +1,10 @@
 package catalog
 
-import "github.com/perdiem/perdiem/quota"
+import (
+	"strings"
+
+	"github.com/perdiem/perdiem/quota"
+)
 
 // CatchAllID is the id of the endpoint under which a request is counted that matches no other. It is its match, too.
 const CatchAllID = "*"
@@ -16,6 +20,11 @@ type Endpoint struct {
 	Shadow bool         // refuse nobody: what a limit would refuse is let pass uncharged, and counted as refused
 }
 
+// NewEndpoint returns an endpoint of which nothing is told but its id: what holds where a file is silent.
+func NewEndpoint(id string) Endpoint {
+	return Endpoint{ID: id, Limits: quota.Limits{Application: quota.Unlimited, Member: quota.Unlimited}, Cost: 1}
+}
+
 // Match returns the pattern as it is written in a catalog, such as "POST /rest/posts"; "*" for the catch-all.
 func (e *Endpoint) Match() string {
 	switch {
@@ -26,4 +35,13 @@ func (e *Endpoint) Match() string {
 	default:
 		return e.Method + " " + e.Path
 	}
+}
+
+// SplitMatch parts a pattern as it is written in a catalog, "POST /rest/posts", in method and path. Whether they make sense is left to
+// [Catalog.Validate].
+func SplitMatch(match string) (method, path string) {
+	if i := strings.IndexAny(match, " \t"); i >= 0 {
+		return match[:i], strings.TrimLeft(match[i:], " \t")
+	}
+	return "", match
 }

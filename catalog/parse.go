@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/quota"
@@ -69,12 +68,12 @@ func (r *reader) endpoints(n yamldoc.Node, c *Catalog) {
 		return
 	}
 	n.List(func(_ int, item yamldoc.Node) {
-		e := newEndpoint()
+		e := NewEndpoint("")
 		fields := endpointFields(&e)
 		fields["id"] = text(&e.ID)
 		fields["match"] = func(n yamldoc.Node) {
 			if match, ok := n.String(); ok {
-				e.Method, e.Path = splitMatch(match)
+				e.Method, e.Path = SplitMatch(match)
 			}
 		}
 		fields["when"] = func(n yamldoc.Node) {
@@ -91,15 +90,9 @@ func (r *reader) endpoints(n yamldoc.Node, c *Catalog) {
 }
 
 func (r *reader) catchAll(n yamldoc.Node, c *Catalog) {
-	c.CatchAll = newEndpoint()
-	c.CatchAll.ID = CatchAllID
+	c.CatchAll = NewEndpoint(CatchAllID)
 	r.nodes[catchAll] = []yamldoc.Node{n}
 	n.Map(endpointFields(&c.CatchAll))
-}
-
-// newEndpoint returns what holds where a file is silent.
-func newEndpoint() Endpoint {
-	return Endpoint{Limits: quota.Limits{Application: quota.Unlimited, Member: quota.Unlimited}, Cost: 1}
 }
 
 // endpointFields are the keys that the catch-all has, too.
@@ -144,14 +137,6 @@ func (r *reader) applications(n yamldoc.Node, c *Catalog) {
 			r.nodes[applications] = append(r.nodes[applications], item)
 		}
 	})
-}
-
-// splitMatch parts "POST /rest/posts" in method and path.
-func splitMatch(match string) (method, path string) {
-	if i := strings.IndexAny(match, " \t"); i >= 0 {
-		return match[:i], strings.TrimLeft(match[i:], " \t")
-	}
-	return "", match
 }
 
 func text(v *string) func(yamldoc.Node) {

@@ -22,7 +22,8 @@ type Snapshot struct {
 	catchAll     *Endpoint
 	endpoints    []*Endpoint // by id, the catch-all among them
 	endpointByID map[string]*Endpoint
-	tiers        map[string]map[string]PartialLimits
+	tiers        []*Tier // by name
+	tierByName   map[string]*Tier
 	applications []*Application // by id
 	appByID      map[string]*Application
 }
@@ -39,7 +40,7 @@ func NewSnapshot(c *Catalog, o Options) (*Snapshot, error) {
 		paths:        o.Paths,
 		catchAll:     &c.CatchAll,
 		endpointByID: make(map[string]*Endpoint, len(c.Endpoints)+1),
-		tiers:        make(map[string]map[string]PartialLimits, len(c.Tiers)),
+		tierByName:   make(map[string]*Tier, len(c.Tiers)),
 		appByID:      make(map[string]*Application, len(c.Applications)),
 	}
 	s.endpoints = append(s.endpoints, s.catchAll)
@@ -56,8 +57,10 @@ func NewSnapshot(c *Catalog, o Options) (*Snapshot, error) {
 	for _, e := range s.endpoints {
 		s.endpointByID[e.ID] = e
 	}
-	for _, t := range c.Tiers {
-		s.tiers[t.Name] = t.Limits
+	for i := range c.Tiers {
+		t := &c.Tiers[i]
+		s.tiers = append(s.tiers, t)
+		s.tierByName[t.Name] = t
 	}
 	for i := range c.Applications {
 		a := &c.Applications[i]
@@ -84,6 +87,15 @@ func (s *Snapshot) Endpoint(id string) (*Endpoint, bool) {
 // Endpoints returns all endpoints in the order of their ids, the catch-all among them.
 func (s *Snapshot) Endpoints() []*Endpoint { return s.endpoints }
 
+// Tiers returns all tiers in the order of their names.
+func (s *Snapshot) Tiers() []*Tier { return s.tiers }
+
+// Tier returns the tier with a name.
+func (s *Snapshot) Tier(name string) (*Tier, bool) {
+	t, ok := s.tierByName[name]
+	return t, ok
+}
+
 // Application returns the application with an id.
 func (s *Snapshot) Application(id string) (*Application, bool) {
 	a, ok := s.appByID[id]
@@ -98,7 +110,9 @@ func (s *Snapshot) Applications() []*Application { return s.applications }
 func (s *Snapshot) Limits(app *Application, e *Endpoint) quota.Limits {
 	limits := e.Limits
 	if app.Tier != "" {
-		limits = s.tiers[app.Tier][e.ID].over(limits)
+		if t := s.tierByName[app.Tier]; t != nil {
+			limits = t.Limits[e.ID].over(limits)
+		}
 	}
 	if len(app.Overrides) > 0 {
 		limits = app.Overrides[e.ID].over(limits)

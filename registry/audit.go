@@ -2,7 +2,8 @@ package registry
 
 import "time"
 
-// AuditEntry is one change: who made it, to what, and what it was before and after. It names no member.
+// AuditEntry is one change: who made it, to what, and what it was before and after. It names no member. An edit of the catalog ([Runtime.Edit])
+// has an entry for each change that it makes in what holds, as "endpoint posts.create member", 150, 200; one where it makes none, and lies in wait.
 type AuditEntry struct {
 	Seq     int64     // rises with each entry
 	At      time.Time // to the millisecond
@@ -17,6 +18,9 @@ type AuditEntry struct {
 const (
 	ActionApply         = "catalog.apply"
 	ActionAdd           = "application.add"
+	ActionPut           = "put"    // an endpoint, a tier or an application was added, or something was set of it
+	ActionRemove        = "remove" // what was added was taken away
+	ActionRevert        = "revert" // what was set was taken back
 	ActionSetOverride   = "override.set"
 	ActionClearOverride = "override.clear"
 	ActionIssueToken    = "token.issue"

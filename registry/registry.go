@@ -5,10 +5,17 @@
 // # Whose is what
 //
 // The catalog has two layers. What a file brought belongs to the file: [Registry.Apply] makes that layer equal to the next
-// file, and removes nothing else. What was made at run time, by command line, API or portal, lies over it: an override made at
-// run time goes before the file's, for each kind of limit by itself, and stays until it is cleared, even while the application
-// or the endpoint that it names is gone from the file. An application added at run time ([Registry.AddApplication]) lies under the
-// file's: it holds while no file has one of that id, and a file that would take away its tier is refused. [Registry.Catalog] returns both layers as one: what holds.
+// file, and removes nothing else. What was made at run time, by command line, API or portal, is a layer of its own ([Runtime]):
+//
+//   - An override made at run time goes before the file's, for each kind of limit by itself, and stays until it is cleared, even
+//     while the application or the endpoint that it names is gone from the file.
+//   - So does what was set of an endpoint, a tier or an application, an amendment: its limits, its cost, its name, tier, shadow and suspension,
+//     each by itself. Reverted, what lies under it holds again.
+//   - An endpoint, a tier or an application added at run time lies under the file's: it holds while no file has one of that id. What is
+//     set of it after that is an amendment: a file that brings one of the same id does not lift a suspension.
+//
+// A file with which what was made at run time makes no sense is refused, as when it takes away a tier that applications were put in.
+// [Registry.Catalog] returns both layers as one: what holds.
 package registry
 
 import (
@@ -26,8 +33,8 @@ type Registry interface {
 	Catalog(context.Context) (c *catalog.Catalog, version int64, err error)
 	// Version returns the version of the catalog alone, at little cost: 0 where none was ever applied.
 	Version(context.Context) (int64, error)
-	// Apply makes the file's layer equal to c, and returns what that changes in what holds, and which overrides were kept over
-	// the file's or for a name that the file no longer has. Tokens of an application that is removed are revoked; one that was added at
+	// Apply makes the file's layer equal to c, and returns what that changes in what holds, and which overrides and amendments were kept
+	// over the file's or for a name that the file no longer has. Tokens of an application that is removed are revoked; one that was added at
 	// run time as well is kept, with its tokens. [fault.Invalid] where c is not valid, or not together with what was added at run time;
 	// then nothing is changed.
 	Apply(ctx context.Context, c *catalog.Catalog, o ApplyOptions) ([]catalog.Change, error)
@@ -39,11 +46,13 @@ type Registry interface {
 	// endpoint, or where there is no override; [fault.Conflict] where the only override there is belongs to the file.
 	ClearOverride(ctx context.Context, application, endpoint, actor string) error
 
-	// AddApplication adds an application at run time, and returns the version of a catalog that has it. It is never removed by
+	// AddApplication adds an application that was met at run time, and returns the version of a catalog that has it. It is never removed by
 	// [Registry.Apply]; while a file has an application of the same id, the file's holds. Where the catalog has the application already,
 	// nothing is changed. [fault.Invalid] where the id breaks the rule of [ValidID]; [fault.NotFound] where the catalog
-	// has no such tier; [fault.Exhausted] where as many were added before as may be, or the catalog is full.
+	// has no such tier; [fault.Exhausted] where as many were met before as may be, or the catalog is full.
 	AddApplication(context.Context, NewApplication) (version int64, err error)
+	// The rest of what changes the catalog at run time.
+	Runtime
 
 	// IssueToken keeps a new token and returns it under a fresh id. [fault.Invalid] as in [NewToken.Validate];
 	// [fault.NotFound] where the catalog has no such application; [fault.Conflict] where the hash was issued before.
@@ -96,10 +105,10 @@ type ApplyOptions struct {
 	DryRun bool   // only say what would change
 }
 
-// NewApplication is an application about to be added at run time.
+// NewApplication is an application that was met and is about to be added.
 type NewApplication struct {
 	ID    string
 	Tier  string // one of the catalog's
-	Most  int    // how many applications may have been added at run time, this one among them
+	Most  int    // how many applications may have been added so, this one among them; those that an operator added do not count
 	Actor string // who adds it, for the audit
 }

@@ -2,7 +2,8 @@
 //
 // A [Reader] puts together what the counters say ([Counters], which the package owns and the leases implement) and what
 // the catalog says of limits. [Reader.Today] serves operators, who may read everything; [Reader.Own] serves a caller that asks with
-// its own credential, and holds it to what it may see and how often it may ask.
+// its own credential, and holds it to what it may see and how often it may ask. [Reader.Survey] finds among all applications those that operators
+// have to look at.
 //
 // A [History] records what became of calls by the hour, and reads it back by hour and by day. [NearMembers] keeps the members who are near
 // their limits by name, until the day ends.
@@ -67,6 +68,7 @@ type Reader struct {
 	near            *NearMembers // nil: nobody is kept by name
 	applicationOnly bool
 	guard           guard
+	surveys         surveys
 }
 
 // New returns a Reader, or an error that says which option is missing.
@@ -81,7 +83,7 @@ func New(o Options) (*Reader, error) {
 	}
 	return &Reader{
 		catalog: o.Catalog, counters: o.Counters, now: o.Now, near: o.Near, applicationOnly: o.ApplicationOnly,
-		guard: newGuard(),
+		guard: newGuard(), surveys: newSurveys(),
 	}, nil
 }
 

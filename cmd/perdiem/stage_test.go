@@ -278,8 +278,19 @@ func request(ts *testscript.TestScript, method, path string, headers ...string) 
 	if strings.HasPrefix(path, "/") {
 		path = "http://" + ts.Getenv("GATEWAY") + path
 	}
-	r, err := http.NewRequest(method, path, nil)
+	var send io.Reader
+	headers = slices.DeleteFunc(slices.Clone(headers), func(h string) bool {
+		file, ok := strings.CutPrefix(h, "@")
+		if ok {
+			send = strings.NewReader(ts.ReadFile(file))
+		}
+		return ok
+	})
+	r, err := http.NewRequest(method, path, send)
 	ts.Check(err)
+	if send != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	if token := ts.Getenv("TOKEN"); token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -295,10 +306,10 @@ func request(ts *testscript.TestScript, method, path string, headers ...string) 
 	return answer, string(body)
 }
 
-// call makes a request, which must be answered with the status that is told first; headers and body are in the file "answer".
+// call makes a request, with a file's JSON as its body where one is named, which must be answered with the status that is told first; headers and body are in the file "answer".
 func call(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: call STATUS METHOD PATH [NAME=VALUE...]")
+		ts.Fatalf("usage: call STATUS METHOD PATH [NAME=VALUE...] [@FILE]")
 	}
 	answer, body := request(ts, args[1], args[2], args[3:]...)
 	var text bytes.Buffer

@@ -51,6 +51,14 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"an application added at run time", testAddApplication},
 		{"applications that cannot be added", testAddErrors},
 		{"an application added at run time and the file's", testAddUnderFile},
+		{"what is amended", testAmend},
+		{"what is amended again", testAmendAgain},
+		{"an amendment outlives its name", testAmendmentOutlives},
+		{"items added at run time", testAddItems},
+		{"items removed at run time", testRemove},
+		{"whom an edit touches", testTouched},
+		{"edits that cannot be", testEditErrors},
+		{"overrides page by page", testOverridePages},
 		{"tokens", testTokens},
 		{"tokens that cannot be", testTokenErrors},
 		{"a revocation", testRevoke},
@@ -172,6 +180,13 @@ func (f *fixture) application(t *testing.T, id string) catalog.Application {
 func (f *fixture) hash() registry.Hash {
 	var h registry.Hash
 	copy(h[:], fmt.Appendf(nil, "hash %d", f.made.Add(1)))
+	return h
+}
+
+// lastHash returns the hash that was made last.
+func (f *fixture) lastHash() registry.Hash {
+	var h registry.Hash
+	copy(h[:], fmt.Appendf(nil, "hash %d", f.made.Load()))
 	return h
 }
 

@@ -18,32 +18,28 @@ func (r *Registry) Catalog(ctx context.Context) (c *catalog.Catalog, version int
 			return err
 		}
 		if version == 0 {
-			return fault.New(fault.NotFound, "there is no catalog yet: name one in perdiem.yaml (`catalog: catalog.yaml`), or run `perdiem apply -f catalog.yaml`")
+			return errNoCatalog
 		}
-		docs, err := readDocuments(ctx, tx)
+		docs, err := readDocuments(ctx, tx, "catalog_items")
 		if err != nil {
 			return err
 		}
-		overrides, err := readOverrides(ctx, tx)
-		if err != nil {
-			return err
-		}
-		added, err := readAdded(ctx, tx)
+		layer, err := readRuntime(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if c, err = assemble(docs); err != nil {
 			return err
 		}
-		added.putUnder(c)
-		overrides.putOver(c)
-		return nil
+		return layer.putOn(c)
 	})
 	if err != nil {
 		return nil, 0, err
 	}
 	return c, version, nil
 }
+
+var errNoCatalog = fault.New(fault.NotFound, "there is no catalog yet: name one in perdiem.yaml (`catalog: catalog.yaml`), or run `perdiem apply -f catalog.yaml`")
 
 // Version returns the catalog's version.
 func (r *Registry) Version(ctx context.Context) (version int64, err error) {
@@ -63,7 +59,7 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		return nil, err
 	}
 	err = r.write(ctx, func(tx *sql.Tx) error {
-		have, err := readDocuments(ctx, tx)
+		have, err := readDocuments(ctx, tx, "catalog_items")
 		if err != nil {
 			return err
 		}
@@ -71,23 +67,24 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		if err != nil {
 			return err
 		}
-		overrides, err := readOverrides(ctx, tx)
+		layer, err := readRuntime(ctx, tx)
 		if err != nil {
 			return err
 		}
-		added, err := readAdded(ctx, tx)
+		kept, err := layer.keptOver(old, c)
 		if err != nil {
 			return err
 		}
-		keptApplications := added.keptOver(old, c)
-		added.putUnder(old)
-		added.putUnder(c)
-		if err := added.check(c, r.paths); err != nil {
+		if err := errors.Join(layer.putUnder(old), layer.putUnder(c)); err != nil {
 			return err
 		}
-		kept := append(keptApplications, overrides.keptOver(old, c)...)
-		overrides.putOver(old)
-		overrides.putOver(c)
+		kept = append(kept, layer.overrides.keptOver(old, c)...)
+		if err := errors.Join(layer.putOn(old), layer.putOn(c)); err != nil {
+			return err
+		}
+		if err := c.Validate(r.paths); err != nil {
+			return makesNoSense(err)
+		}
 		changes = append(catalog.Diff(old, c), kept...)
 		if o.DryRun || maps.Equal(have, want) {
 			return errRollback
@@ -98,7 +95,7 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		if err := r.recordApply(ctx, tx, changes, o); err != nil {
 			return err
 		}
-		return r.replaceDocuments(ctx, tx, have, want, added, o.Actor)
+		return r.replaceDocuments(ctx, tx, have, want, layer.added, o.Actor)
 	})
 	if err != nil {
 		return nil, err
@@ -107,7 +104,7 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 }
 
 // replaceDocuments writes what differs between have and want. Tokens of applications that were added at run time as well stay.
-func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want map[itemKey]string, added added, actor string) error {
+func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want, added map[itemKey]string, actor string) error {
 	put, err := tx.PrepareContext(ctx, "INSERT INTO catalog_items (kind, id, document) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document")
 	if err != nil {
 		return err
@@ -128,7 +125,7 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want 
 		if _, err := tx.ExecContext(ctx, "DELETE FROM catalog_items WHERE kind = $1 AND id = $2", string(key.kind), key.id); err != nil {
 			return err
 		}
-		if _, stays := added[key.id]; key.kind == kindApplication && !stays {
+		if _, stays := added[key]; key.kind == kindApplication && !stays {
 			if err := r.revokeAll(ctx, tx, key.id, actor); err != nil {
 				return err
 			}
@@ -145,11 +142,17 @@ func (r *Registry) recordApply(ctx context.Context, tx *sql.Tx, changes []catalo
 	if err := r.record(ctx, tx, registry.AuditEntry{Actor: o.Actor, Action: registry.ActionApply, Subject: "catalog " + o.Source, After: "applied"}); err != nil {
 		return err
 	}
+	return r.recordChanges(ctx, tx, changes, registry.AuditEntry{Actor: o.Actor, Action: registry.ActionApply})
+}
+
+// recordChanges tells the audit of each change in what holds; of has what they have in common.
+func (r *Registry) recordChanges(ctx context.Context, tx *sql.Tx, changes []catalog.Change, of registry.AuditEntry) error {
 	for _, c := range changes {
 		if c.Op == catalog.Kept {
 			continue
 		}
-		e := registry.AuditEntry{Actor: o.Actor, Action: registry.ActionApply, Subject: c.Noun + " " + c.Name, Before: c.From, After: c.To}
+		e := of
+		e.Subject, e.Before, e.After = c.Noun+" "+c.Name, c.From, c.To
 		switch {
 		case c.Field != "":
 			e.Subject += " " + c.Field
@@ -181,9 +184,9 @@ func raiseVersion(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// readDocuments returns the file's layer.
-func readDocuments(ctx context.Context, q querier) (map[itemKey]string, error) {
-	rows, err := q.QueryContext(ctx, "SELECT kind, id, document FROM catalog_items")
+// readDocuments returns the items of a table: catalog_items, the file's layer; added; or amendments.
+func readDocuments(ctx context.Context, q querier, table string) (map[itemKey]string, error) {
+	rows, err := q.QueryContext(ctx, "SELECT kind, id, document FROM "+table)
 	if err != nil {
 		return nil, err
 	}
@@ -200,11 +203,21 @@ func readDocuments(ctx context.Context, q querier) (map[itemKey]string, error) {
 	return docs, rows.Err()
 }
 
-// readItem returns an item of the file's layer.
-func readItem(ctx context.Context, q querier, kind kind, id string) (document string, ok bool, err error) {
-	err = q.QueryRowContext(ctx, "SELECT document FROM catalog_items WHERE kind = $1 AND id = $2", string(kind), id).Scan(&document)
+// readDocument returns the document of an item in a table, and whether there is one.
+func readDocument(ctx context.Context, q querier, table string, key itemKey) (document string, ok bool, err error) {
+	err = q.QueryRowContext(ctx, "SELECT document FROM "+table+" WHERE kind = $1 AND id = $2", string(key.kind), key.id).Scan(&document)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
 	return document, err == nil, err
+}
+
+// readItem returns an item of the file's layer, or else one that was added.
+func readItem(ctx context.Context, q querier, kind kind, id string) (document string, ok bool, err error) {
+	for _, table := range []string{"catalog_items", "added"} {
+		if document, ok, err = readDocument(ctx, q, table, itemKey{kind, id}); ok || err != nil {
+			break
+		}
+	}
+	return document, ok, err
 }

@@ -61,10 +61,7 @@ func documents(c *catalog.Catalog) (map[itemKey]string, error) {
 		return err
 	}
 	endpoint := func(e catalog.Endpoint) error {
-		return add(kindEndpoint, e.ID, endpointDocument{
-			Method: e.Method, Path: e.Path, Header: e.When.Header, Query: e.When.Query,
-			Application: int64(e.Limits.Application), Member: int64(e.Limits.Member), Cost: e.Cost, Shadow: e.Shadow,
-		})
+		return add(kindEndpoint, e.ID, newEndpointDocument(e))
 	}
 	if err := endpoint(c.CatchAll); err != nil {
 		return nil, err
@@ -93,40 +90,59 @@ func documents(c *catalog.Catalog) (map[itemKey]string, error) {
 func assemble(docs map[itemKey]string) (*catalog.Catalog, error) {
 	c := new(catalog.Catalog)
 	for key, text := range docs {
-		var err error
-		switch key.kind {
-		case kindEndpoint:
-			var d endpointDocument
-			err = decode(text, &d)
-			e := catalog.Endpoint{
-				ID: key.id, Method: d.Method, Path: d.Path, When: catalog.Conditions{Header: d.Header, Query: d.Query}, Cost: d.Cost, Shadow: d.Shadow,
-			}
-			limits := limitsDocument{Application: &d.Application, Member: &d.Member}.limits()
-			e.Limits.Application, e.Limits.Member = *limits.Application, *limits.Member
-			if key.id == catalog.CatchAllID {
-				c.CatchAll = e
-			} else {
-				c.Endpoints = append(c.Endpoints, e)
-			}
-		case kindTier:
-			var d tierDocument
-			err = decode(text, &d)
-			c.Tiers = append(c.Tiers, catalog.Tier{Name: key.id, Limits: partialLimits(d.Limits)})
-		case kindApplication:
-			var d applicationDocument
-			err = decode(text, &d)
-			c.Applications = append(c.Applications, catalog.Application{
-				ID: key.id, Name: d.Name, Tier: d.Tier, Overrides: partialLimits(d.Overrides), Shadow: d.Shadow, Suspended: d.Suspended,
-			})
-		default:
-			err = fmt.Errorf("no such kind of item")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", key.kind, key.id, err)
+		if err := appendItem(c, key, text); err != nil {
+			return nil, err
 		}
 	}
 	c.Canonicalize()
 	return c, nil
+}
+
+// appendItem adds the item whose document this is to c.
+func appendItem(c *catalog.Catalog, key itemKey, text string) (err error) {
+	switch key.kind {
+	case kindEndpoint:
+		var d endpointDocument
+		err = decode(text, &d)
+		e := d.endpoint(key.id)
+		if key.id == catalog.CatchAllID {
+			c.CatchAll = e
+		} else {
+			c.Endpoints = append(c.Endpoints, e)
+		}
+	case kindTier:
+		var d tierDocument
+		err = decode(text, &d)
+		c.Tiers = append(c.Tiers, catalog.Tier{Name: key.id, Limits: partialLimits(d.Limits)})
+	case kindApplication:
+		var d applicationDocument
+		err = decode(text, &d)
+		c.Applications = append(c.Applications, catalog.Application{
+			ID: key.id, Name: d.Name, Tier: d.Tier, Overrides: partialLimits(d.Overrides), Shadow: d.Shadow, Suspended: d.Suspended,
+		})
+	default:
+		err = fmt.Errorf("no such kind of item")
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", key.kind, key.id, err)
+	}
+	return nil
+}
+
+func newEndpointDocument(e catalog.Endpoint) endpointDocument {
+	return endpointDocument{
+		Method: e.Method, Path: e.Path, Header: e.When.Header, Query: e.When.Query,
+		Application: int64(e.Limits.Application), Member: int64(e.Limits.Member), Cost: e.Cost, Shadow: e.Shadow,
+	}
+}
+
+func (d endpointDocument) endpoint(id string) catalog.Endpoint {
+	e := catalog.Endpoint{
+		ID: id, Method: d.Method, Path: d.Path, When: catalog.Conditions{Header: d.Header, Query: d.Query}, Cost: d.Cost, Shadow: d.Shadow,
+	}
+	limits := limitsDocument{Application: &d.Application, Member: &d.Member}.limits()
+	e.Limits.Application, e.Limits.Member = *limits.Application, *limits.Member
+	return e
 }
 
 // decode refuses a field that it does not know: it may hold a limit that must not be overlooked.

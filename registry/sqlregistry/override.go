@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/perdiem/perdiem/catalog"
@@ -96,36 +95,44 @@ func indexEndpoints(c *catalog.Catalog) map[string]bool {
 
 // SetOverride sets at run time the limits that l tells.
 func (r *Registry) SetOverride(ctx context.Context, application, endpoint string, l catalog.PartialLimits, actor string) error {
-	if l.IsZero() {
-		return fault.New(fault.Invalid, "the override tells no limit: give one for the application, for its members, or both")
-	}
 	return r.write(ctx, func(tx *sql.Tx) error {
-		if _, err := readApplication(ctx, tx, application); err != nil {
-			return err
-		}
-		if err := requireEndpoint(ctx, tx, endpoint); err != nil {
-			return err
-		}
-		if err := checkOverride(application, endpoint, l); err != nil {
-			return err
-		}
-		before, err := readOverride(ctx, tx, application, endpoint)
+		note, err := setOverride(ctx, tx, application, endpoint, l)
 		if err != nil {
 			return err
 		}
-		after := merge(l, before)
-		if describeLimits(after) == describeLimits(before) {
+		if note.Before == note.After {
 			return errRollback
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO overrides (application, endpoint, application_limit, member_limit) VALUES ($1, $2, $3, $4) "+
-			"ON CONFLICT (application, endpoint) DO UPDATE SET application_limit = excluded.application_limit, member_limit = excluded.member_limit",
-			application, endpoint, (*int64)(after.Application), (*int64)(after.Member)); err != nil {
-			return err
-		}
-		return r.recordOverride(ctx, tx, registry.AuditEntry{
-			Actor: actor, Action: registry.ActionSetOverride, Before: describeLimits(before), After: describeLimits(after),
-		}, application, endpoint)
+		return r.recordOverride(ctx, tx, note, actor)
 	})
+}
+
+// setOverride writes an override, and returns what the audit is told of it.
+func setOverride(ctx context.Context, tx *sql.Tx, application, endpoint string, l catalog.PartialLimits) (note registry.AuditEntry, err error) {
+	if l.IsZero() {
+		return note, fault.New(fault.Invalid, "the override tells no limit: give one for the application, for its members, or both")
+	}
+	if _, err := readApplication(ctx, tx, application); err != nil {
+		return note, err
+	}
+	if err := requireEndpoint(ctx, tx, endpoint); err != nil {
+		return note, err
+	}
+	if err := checkOverride(application, endpoint, l); err != nil {
+		return note, err
+	}
+	before, err := readOverride(ctx, tx, application, endpoint)
+	if err != nil {
+		return note, err
+	}
+	after := merge(l, before)
+	note = registry.AuditEntry{
+		Action: registry.ActionSetOverride, Subject: describeOverride(application, endpoint), Before: describeLimits(before), After: describeLimits(after),
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO overrides (application, endpoint, application_limit, member_limit) VALUES ($1, $2, $3, $4) "+
+		"ON CONFLICT (application, endpoint) DO UPDATE SET application_limit = excluded.application_limit, member_limit = excluded.member_limit",
+		application, endpoint, (*int64)(after.Application), (*int64)(after.Member))
+	return note, err
 }
 
 // checkOverride applies the catalog's own rules to an override, in the smallest catalog that can hold it.
@@ -143,29 +150,39 @@ func checkOverride(application, endpoint string, l catalog.PartialLimits) error 
 // ClearOverride takes back what SetOverride set.
 func (r *Registry) ClearOverride(ctx context.Context, application, endpoint, actor string) error {
 	return r.write(ctx, func(tx *sql.Tx) error {
-		before, err := readOverride(ctx, tx, application, endpoint)
+		note, err := clearOverride(ctx, tx, application, endpoint)
 		if err != nil {
 			return err
 		}
-		if before.IsZero() {
-			return whyNothingToClear(ctx, tx, application, endpoint)
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1 AND endpoint = $2", application, endpoint); err != nil {
-			return err
-		}
-		return r.recordOverride(ctx, tx, registry.AuditEntry{
-			Actor: actor, Action: registry.ActionClearOverride, Before: describeLimits(before),
-		}, application, endpoint)
+		return r.recordOverride(ctx, tx, note, actor)
 	})
 }
 
+// clearOverride removes an override, and returns what the audit is told of it.
+func clearOverride(ctx context.Context, tx *sql.Tx, application, endpoint string) (note registry.AuditEntry, err error) {
+	before, err := readOverride(ctx, tx, application, endpoint)
+	if err != nil {
+		return note, err
+	}
+	if before.IsZero() {
+		return note, whyNothingToClear(ctx, tx, application, endpoint)
+	}
+	note = registry.AuditEntry{Action: registry.ActionClearOverride, Subject: describeOverride(application, endpoint), Before: describeLimits(before)}
+	_, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1 AND endpoint = $2", application, endpoint)
+	return note, err
+}
+
 // recordOverride makes a changed override known to nodes and to the audit.
-func (r *Registry) recordOverride(ctx context.Context, tx *sql.Tx, e registry.AuditEntry, application, endpoint string) error {
+func (r *Registry) recordOverride(ctx context.Context, tx *sql.Tx, note registry.AuditEntry, actor string) error {
 	if err := raiseVersion(ctx, tx); err != nil {
 		return err
 	}
-	e.Subject = fmt.Sprintf("override %s %s", application, endpoint)
-	return r.record(ctx, tx, e)
+	note.Actor = actor
+	return r.record(ctx, tx, note)
+}
+
+func describeOverride(application, endpoint string) string {
+	return "override " + application + " " + endpoint
 }
 
 // whyNothingToClear returns the error that says why there is no override of run time.
@@ -215,7 +232,12 @@ func describeLimits(l catalog.PartialLimits) string {
 }
 
 func readOverrides(ctx context.Context, q querier) (overrides, error) {
-	rows, err := q.QueryContext(ctx, "SELECT application, endpoint, application_limit, member_limit FROM overrides ORDER BY application, endpoint")
+	return scanOverrides(ctx, q, "ORDER BY application, endpoint")
+}
+
+// scanOverrides returns the overrides that a query's end asks for.
+func scanOverrides(ctx context.Context, q querier, end string, args ...any) (overrides, error) {
+	rows, err := q.QueryContext(ctx, "SELECT application, endpoint, application_limit, member_limit FROM overrides "+end, args...)
 	if err != nil {
 		return nil, err
 	}

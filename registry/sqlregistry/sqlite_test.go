@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"github.com/perdiem/perdiem/catalog"
@@ -443,6 +446,56 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
+// TestAddedBefore opens a database in which applications were added before anything else could be.
+func TestAddedBefore(t *testing.T) {
+	path := file(t)
+	if err := ownerOnly(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqlitePool(path, url.Values{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := fs.Sub(migrations, sqliteDialect.migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := goose.NewProvider(sqliteDialect.goose, db, folder, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	odd := `it's "odd": <a/b>\ é 日本`
+	for _, id := range []string{"new", odd} {
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO applications (id, tier, added) VALUES ($1, 'development', 1)", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	apply(t, r, registrytest.Catalog())
+	c, _, err := r.Catalog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"new", odd} {
+		if a := indexApplications(c)[id]; a == nil || a.Tier != "development" {
+			t.Errorf("application %s is %+v", id, a)
+		}
+	}
+	if _, err := r.AddApplication(t.Context(), registry.NewApplication{ID: "newer", Tier: "development", Most: 2}); fault.KindOf(err) != fault.Exhausted {
+		t.Errorf("a third of two: %v", err)
+	}
+	if _, err := r.Edit(t.Context(), registry.PutApplication{ID: "newer"}, registry.EditOptions{}); err != nil {
+		t.Errorf("an operator's: %v", err)
+	}
+}
+
 // TestDamaged ruins the file in several ways.
 func TestDamaged(t *testing.T) {
 	whole := file(t)
@@ -575,6 +628,12 @@ func BenchmarkLarge(b *testing.B) {
 		took("s/change", func() {
 			if changes := apply(b, r, changed); len(changes) != 1 {
 				b.Fatal(changes)
+			}
+		})
+		took("s/edit", func() {
+			e, err := r.Edit(b.Context(), registry.PutEndpoint{ID: catalog.CatchAllID, Limits: registrytest.Limits(1, 1)}, registry.EditOptions{})
+			if err != nil || e.Touched.Applications != catalog.MaxApplications {
+				b.Fatal(e, err)
 			}
 		})
 		closed(b, r)
