@@ -65,8 +65,8 @@ type memberBody struct {
 }
 
 type memberRow struct {
-	usage.Endpoint
-	Meter meter
+	row
+	Meter meter // of the member's limit
 }
 
 // analytics shows the Analytics tab: how near the application is to its limits, and when they reset.
@@ -96,7 +96,7 @@ func (p *Portal) analytics(v *visit) error {
 		body.Member = &memberBody{ID: query.Get("member"), Problem: problem, Clear: p.applicationPath(v.app.ID, "analytics") + sorting.query()}
 		for _, e := range report.Endpoints {
 			if member != "" && (e.Member.Used > 0 || e.Member.Refused > 0) {
-				body.Member.Rows = append(body.Member.Rows, memberRow{e, newMeter(e.ID, e.Member.Limit, e.Member.Used, report.ResetsAt)})
+				body.Member.Rows = append(body.Member.Rows, memberRow{newRow(snapshot, e, report.ResetsAt), newMeter(e.ID, e.Member.Limit, e.Member.Used, report.ResetsAt)})
 			}
 		}
 	}

@@ -74,7 +74,8 @@ func (v *visit) show(status int, name string, of page) error {
 		return fmt.Errorf("the page %s: %w", name, err)
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	return v.send(status, b.Bytes())
+	v.send(status, b.Bytes())
+	return nil
 }
 
 // part returns a part of a page as the page itself has it.
@@ -85,7 +86,7 @@ func (p *Portal) part(page, name string, of any) (string, error) {
 }
 
 // send answers with a body, compressed where the browser likes that and it is worth it.
-func (v *visit) send(status int, body []byte) error {
+func (v *visit) send(status int, body []byte) {
 	h := v.w.Header()
 	h.Add("Vary", "Accept-Encoding")
 	if len(body) > 1024 && takesGzip(v.r) {
@@ -95,7 +96,6 @@ func (v *visit) send(status int, body []byte) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	v.w.WriteHeader(status)
 	_, _ = v.w.Write(body) // an error means that whoever asked is gone
-	return nil
 }
 
 // application is what is told above the tabs.

@@ -94,8 +94,8 @@ func screenshot(browser context.Context, site, path, session, theme string, widt
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
 		return nil, false, err
 	}
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate(site+path), chromedp.WaitVisible("main")); err != nil {
-		return nil, false, err
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate(site+path), chromedp.WaitVisible("#content")); err != nil {
+		return nil, false, fmt.Errorf("opening: %w", err)
 	}
 	for live := false; !live; { // where a page has something live
 		live, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`(document.getElementById("state")?.textContent ?? "Live") === "Live"`))
@@ -109,7 +109,10 @@ func screenshot(browser context.Context, site, path, session, theme string, widt
 		return nil, false, err
 	}
 	picture, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	return picture, wider, err
+	if err != nil {
+		return nil, false, fmt.Errorf("taking the picture: %w", err)
+	}
+	return picture, wider, nil
 }
 
 // manyEndpoints is the sample's catalog with an application that calls much.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
@@ -22,14 +21,14 @@ const (
 	sessionStamp = "stamp" // that the account had
 )
 
+// newSessions returns the manager of sessions. scs.New is not asked: it would start a store in memory that cannot be stopped without a race.
 func (p *Portal) newSessions() *scs.SessionManager {
-	m := scs.New()
-	if own, ok := m.Store.(*memstore.MemStore); ok {
-		own.StopCleanup() // it is not used, and would go on for good
+	m := &scs.SessionManager{
+		Lifetime: sessionLifetime,
+		Codec:    scs.GobCodec{},
+		Store:    sessionStore{p.Accounts},
+		Cookie:   scs.SessionCookie{Name: "perdiem", HttpOnly: true, Path: "/", Persist: true, SameSite: http.SameSiteLaxMode, Secure: p.secure},
 	}
-	m.Store = sessionStore{p.Accounts}
-	m.Lifetime = sessionLifetime
-	m.Cookie = scs.SessionCookie{Name: "perdiem", HttpOnly: true, Path: "/", Persist: true, SameSite: http.SameSiteLaxMode, Secure: p.secure}
 	if p.secure {
 		m.Cookie.Name = "__Host-perdiem" // which no other host and no page without TLS can set
 	}

@@ -40,7 +40,7 @@ func columns() []column {
 		{"share", "Share of the limit", false, true, func(a, b *usage.Endpoint) int {
 			return cmp.Compare(share(a.Application.Limit, a.Application.Used), share(b.Application.Limit, b.Application.Used))
 		}},
-		{"member", "Limit a member", true, true, byCalls(func(e *usage.Endpoint) int64 { return orMost(e.Member.Limit) })},
+		{"member", "Member limit", true, true, byCalls(func(e *usage.Endpoint) int64 { return orMost(e.Member.Limit) })},
 		{"refused", "Refused", true, true, byCalls(func(e *usage.Endpoint) int64 { return e.Application.Refused })},
 		{"last", "Last call", true, true, func(a, b *usage.Endpoint) int { return a.LastCall.Compare(b.LastCall) }},
 	}
