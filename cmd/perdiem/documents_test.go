@@ -169,7 +169,7 @@ func TestDefaultsAreDocumented(t *testing.T) {
 		c.CatalogNamed, c.Places = yamldoc.Problem{}, nil
 		return c
 	}
-	const required = "origins: ['*']" // beside each other key of cors
+	required := map[string]string{"cors": "origins: ['*']", "smtp": "host: mail.example, from: perdiem@mail.example"} // beside each other key of these
 	compared := 0
 	for _, row := range documentedKeys(t, "perdiem.yaml") {
 		m := literal.FindStringSubmatch(row.text)
@@ -178,11 +178,12 @@ func TestDefaultsAreDocumented(t *testing.T) {
 		}
 		for _, key := range row.keys {
 			text, without := m[1], ""
+			section, _, _ := strings.Cut(key, ".")
 			for _, part := range slices.Backward(strings.Split(key, ".")) {
 				text = part + ": " + text
-				if strings.HasPrefix(key, "cors.") && part != "cors" {
-					text += ", " + required
-					without = "{cors: {" + required + "}}"
+				if also := required[section]; also != "" && part != section {
+					text += ", " + also
+					without = "{" + section + ": {" + also + "}}"
 				}
 				text = "{" + text + "}"
 			}
