@@ -168,23 +168,23 @@ func typeOf(s *huma.Schema) docsType {
 		of := typeOf(values)
 		return docsType{"object of " + of.Words, of.Schema}
 	}
-	words := s.Type
+	words := []string{s.Type}
 	if s.Format != "" {
-		words += ", " + s.Format
+		words[0] += ", " + s.Format
 	}
 	for _, bound := range []struct {
 		name  string
 		value *float64
 	}{{"from", s.Minimum}, {"to", s.Maximum}} {
 		if bound.value != nil {
-			words += fmt.Sprintf(" %s %.0f", bound.name, *bound.value)
+			words[0] += fmt.Sprintf(" %s %.0f", bound.name, *bound.value)
 		}
 	}
 	if s.MaxLength != nil {
-		words += fmt.Sprintf(", at most %d characters", *s.MaxLength)
+		words = append(words, fmt.Sprintf("at most %d characters", *s.MaxLength))
 	}
 	if s.Default != nil {
-		words += fmt.Sprintf(", else %v", s.Default)
+		words = append(words, fmt.Sprintf("else %v", s.Default))
 	}
-	return docsType{Words: words}
+	return docsType{Words: strings.Join(words, ", ")}
 }

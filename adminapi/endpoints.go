@@ -39,7 +39,7 @@ type EndpointSettings struct {
 	ID     string         `json:"id" minLength:"1" maxLength:"256" doc:"1 to 256 bytes of UTF-8 without control characters; * for the catch-all."`
 	Match  string         `json:"match,omitempty" maxLength:"4200" doc:"Method and path, as in a catalog's file. Needed to add an endpoint; a file's cannot be changed."`
 	When   *Conditions    `json:"when,omitempty" doc:"Goes with match."`
-	Limits OverrideLimits `json:"limits,omitempty" doc:"Of an endpoint that is added, what is not told is unlimited."`
+	Limits OverrideLimits `json:"limits,omitzero" doc:"Of an endpoint that is added, what is not told is unlimited."`
 	Cost   *int64         `json:"cost,omitempty" minimum:"1" maximum:"1000000" doc:"Calls that one request is charged."`
 	Shadow *bool          `json:"shadow,omitempty" doc:"Refuse nobody."`
 }

@@ -213,7 +213,7 @@ func (d *description) resolve(schema map[string]any) map[string]any {
 		return schema
 	}
 	at := d.root
-	for _, key := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+	for key := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		at = at[key].(map[string]any)
 	}
 	return at

@@ -120,9 +120,9 @@ func is[T any](s *portalStage, expression string) T {
 	return value
 }
 
-// field is what a cell of the table #usage has for programs; "none" where it is not there.
-func field(endpoint, name string) string {
-	return fmt.Sprintf(`(document.querySelector('#usage tr[data-endpoint="%s"] [data-field="%s"]')?.dataset.value ?? "none")`, endpoint, name)
+// field is what a cell of the table #usage has for programs, of the endpoint posts.find; "none" where it is not there.
+func field(name string) string {
+	return fmt.Sprintf(`(document.querySelector('#usage tr[data-endpoint="posts.find"] [data-field="%s"]')?.dataset.value ?? "none")`, name)
 }
 
 // await waits until an expression is true on the page, which reads again where it is not live.
@@ -167,7 +167,7 @@ func TestPortalJourney(t *testing.T) {
 				t.Fatalf("the call: %d", status)
 			}
 			began := time.Now()
-			s.await(live, field("posts.find", "application-used")+` === "1"`)
+			s.await(live, field("application-used")+` === "1"`)
 			if took := time.Since(began); live && took > 2*time.Second {
 				t.Errorf("the row appeared after %v", took)
 			}
@@ -176,7 +176,7 @@ func TestPortalJourney(t *testing.T) {
 				for name, want := range map[string]string{
 					"application-used": "1", "application-limit": "3", "application-remaining": "2", "member-limit": "50", "refused": "0",
 				} {
-					if got := is[string](s, field("posts.find", name)); got != want {
+					if got := is[string](s, field(name)); got != want {
 						t.Errorf("%s is %s, want %s", name, got, want)
 					}
 				}
@@ -199,7 +199,7 @@ func TestPortalJourney(t *testing.T) {
 					break
 				}
 			}
-			s.await(live, field("posts.find", "refused")+` === "1" && `+field("posts.find", "application-remaining")+` === "0"`)
+			s.await(live, field("refused")+` === "1" && `+field("application-remaining")+` === "0"`)
 			if says := is[string](s, `document.querySelector('#usage [data-field="share"]').innerText`); !strings.Contains(says, "■ At the limit") {
 				t.Errorf("at the limit the page says %q", says)
 			}

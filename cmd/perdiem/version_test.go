@@ -22,7 +22,8 @@ func TestBuildOf(t *testing.T) {
 		{"v0.0.0-20261124224100-f685bd701234", nil, build{"v0.0.0-20261124224100-f685bd701234", "f685bd701234"}},
 		{"v1.2.4-0.20261124224100-f685bd701234", nil, build{"v1.2.4-0.20261124224100-f685bd701234", "f685bd701234"}},
 		{
-			"v0.0.0-20261124224100-f685bd701234+dirty", []debug.BuildSetting{{Key: "vcs.revision", Value: revision}, {Key: "vcs.modified", Value: "true"}},
+			"v0.0.0-20261124224100-f685bd701234+dirty",
+			[]debug.BuildSetting{{Key: "vcs.revision", Value: revision}, {Key: "vcs.modified", Value: "true"}},
 			build{"v0.0.0-20261124224100-f685bd701234+dirty", revision + "-modified"},
 		},
 	} {

@@ -86,17 +86,17 @@ func sameAlertSettings(a, b usage.AlertSettings) bool {
 
 // describeAlerts says in the audit what settings are. A webhook's path may be a secret in itself.
 func describeAlerts(s usage.AlertSettings) string {
-	text := "at"
+	words := []string{"at"}
 	for _, t := range s.At() {
-		text += fmt.Sprintf(" %d%%", t)
+		words = append(words, fmt.Sprintf("%d%%", t))
 	}
 	if len(s.Mail) > 0 {
-		text += " mail to " + strings.Join(s.Mail, " ")
+		words = append(append(words, "mail to"), s.Mail...)
 	}
 	if s.WebhookURL != "" {
-		text += " webhook"
+		words = append(words, "webhook")
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 // RaiseAlerts keeps crossings, and the messages that tell of them.

@@ -416,6 +416,7 @@ func TestSchemas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
 	for rows.Next() {
 		var table string
 		if err := rows.Scan(&table); err != nil {
