@@ -133,14 +133,15 @@ func (a *account) block(limit quota.Limit, cost int64, now tick) int64 {
 }
 
 // topUp returns how many calls to have in hand, for a counter in steady use that would otherwise run dry before the sweep after next; else
-// 0. It is to be asked at a sweep, when recent is the use of a whole second.
+// 0. It is to be asked at a sweep, when recent is the use of a whole second: with less than that in hand, chance alone would often use up the rest
+// before the next sweep; with more than 7/4 of it, a little less use would send some of it back.
 func (a *account) topUp() int64 {
 	spent := a.spent()
 	before := int64(int32(a.mark[0] - a.mark[1]))
-	if !a.known || min(before, spent-before) < steadyUse || a.have*4 >= spent*3 {
+	if !a.known || min(before, spent-before) < steadyUse || a.have >= spent {
 		return 0
 	}
-	upTo := min(spent*3/2, blockCap(a.limit))
+	upTo := min(spent*7/4, blockCap(a.limit))
 	if more := upTo - a.have; more < a.least() || more > a.limit.Left(a.granted)/2 {
 		return 0
 	}
