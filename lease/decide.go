@@ -107,7 +107,8 @@ func (c *call) book(d quota.Decision, member *account) {
 	c.app.account.book(d, d.Refused != quota.None, c.Limits.Application)
 	if member != nil {
 		member.book(d, d.Refused == quota.Member, c.Limits.Member)
-		if 100*d.Member.Used >= nearPercent*int64(d.Member.Limit) {
+		toldAll := d.Refused == quota.Member && member.told == 100
+		if !toldAll && 100*d.Member.Used >= nearPercent*int64(d.Member.Limit) {
 			c.comeNear(&d, member)
 		}
 	}
