@@ -56,6 +56,9 @@ type (
 	removeUserInput   struct {
 		Email string `query:"email" required:"true" minLength:"1" maxLength:"254" doc:"The account's."`
 	}
+	signOutInput struct {
+		Email string `query:"email" required:"true" minLength:"1" maxLength:"254" doc:"The account's."`
+	}
 )
 
 func (a *API) registerUsers(api huma.API) {
@@ -102,6 +105,13 @@ func (a *API) registerUsers(api huma.API) {
 	huma.Register(api, remove, func(ctx context.Context, in *removeUserInput) (*struct{}, error) {
 		if err := a.Registry.RemoveAccount(ctx, in.Email, actor); err != nil {
 			return nil, a.fail(ctx, remove.OperationID, err)
+		}
+		return nil, nil
+	})
+	signOut := a.operation("sign-out-user", http.MethodDelete, "users/sessions", "End all sessions of an account: whoever uses it has to sign in again", http.StatusNotFound)
+	huma.Register(api, signOut, func(ctx context.Context, in *signOutInput) (*struct{}, error) {
+		if err := a.Registry.EndSessions(ctx, in.Email, actor); err != nil {
+			return nil, a.fail(ctx, signOut.OperationID, err)
 		}
 		return nil, nil
 	})

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"net/mail"
 	"net/url"
@@ -85,6 +86,13 @@ func (s AlertSettings) Validate() error {
 		return fault.New(fault.Invalid, "the webhook's secret: give %s and 24 to 64 bytes in base64", secretPrefix)
 	}
 	return nil
+}
+
+// NewWebhookSecret returns a fresh secret for a webhook: 32 random bytes.
+func NewWebhookSecret() string {
+	var key [32]byte
+	rand.Read(key[:]) // never fails
+	return secretPrefix + base64.StdEncoding.EncodeToString(key[:])
 }
 
 // WebhookKey returns the bytes that the webhook's messages are signed with.

@@ -81,7 +81,7 @@ func removeAlerts(ctx context.Context, tx *sql.Tx, application string) error {
 }
 
 func sameAlertSettings(a, b usage.AlertSettings) bool {
-	return slices.Equal(a.Thresholds, b.Thresholds) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
+	return slices.Equal(a.At(), b.At()) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
 }
 
 // describeAlerts says in the audit what settings are. A webhook's path may be a secret in itself.
