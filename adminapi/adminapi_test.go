@@ -42,6 +42,7 @@ type host struct {
 	revocations int   // how often a revocation was
 	revoked     error // why the last one was not
 	mayApply    error // what applying is answered with
+	unhashed    error // what hashing a password is
 	counts      []usage.Counts
 	members     map[string]usage.MemberCounts // by id, at any endpoint
 	near        *usage.NearMembers
@@ -76,7 +77,7 @@ func newHost(t *testing.T) *host {
 	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, Days: 400, Now: now, Log: log})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, History: history, Alerts: r, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: hashPassword,
+		Registry: r, Usage: reader, History: history, Alerts: r, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
 		Changed:  func(context.Context) error { h.changes++; return h.unchanged },
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
@@ -94,8 +95,11 @@ func newHost(t *testing.T) *host {
 }
 
 // hashPassword stands for the real thing, which takes long, and by whose hash a test does not see of what it is.
-func hashPassword(_ context.Context, password string) (string, error) {
-	return "$ hash of " + password, identity.CheckPassword(password)
+func (h *host) hashPassword(_ context.Context, password string) (string, error) {
+	if err := identity.CheckPassword(password); err != nil {
+		return "", err
+	}
+	return "$ hash of " + password, h.unhashed
 }
 
 func (h *host) Day() quota.Day {

@@ -55,9 +55,10 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 	for round := range 150 {
-		h.mayApply = nil
+		h.mayApply, h.unhashed = nil, nil
 		if round%5 == 0 {
 			h.mayApply = fault.New(fault.Conflict, "Another file holds.")
+			h.unhashed = fault.New(fault.Exhausted, "Too many people sign in.")
 		}
 		for _, op := range d.operations {
 			call := g.call(op)

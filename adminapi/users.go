@@ -62,7 +62,7 @@ type (
 )
 
 func (a *API) registerUsers(api huma.API) {
-	add := a.operation("add-user", http.MethodPost, "users", "Add an account of the Developer Portal", http.StatusConflict, http.StatusRequestEntityTooLarge)
+	add := a.operation("add-user", http.MethodPost, "users", "Add an account of the Developer Portal", http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests)
 	add.DefaultStatus = http.StatusCreated
 	huma.Register(api, add, func(ctx context.Context, in *addUserInput) (*addUserOutput, error) {
 		added, err := a.addUser(ctx, in.Body)
@@ -83,7 +83,8 @@ func (a *API) registerUsers(api huma.API) {
 		}
 		return out, nil
 	})
-	password := a.operation("set-user-password", http.MethodPut, "users/password", "Set the password of an account, and end its sessions", http.StatusNotFound, http.StatusRequestEntityTooLarge)
+	password := a.operation("set-user-password", http.MethodPut, "users/password", "Set the password of an account, and end its sessions",
+		http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests)
 	huma.Register(api, password, func(ctx context.Context, in *userPasswordInput) (*struct{}, error) {
 		hash, err := a.HashPassword(ctx, in.Body.Password)
 		if err == nil {
