@@ -51,6 +51,7 @@ type node struct {
 	tokenKey  *identity.TokenKey
 	tokens    *identity.Tokens // nil where the configuration has no such source
 	passwords *identity.Passwords
+	newcomers *newcomers // nil where the configuration refuses applications that it does not know
 	usage     *usage.Reader
 	protect   *protect.Limiter // nil where there is no gateway, or no protection
 	gateway   *gateway.Gateway
