@@ -1,5 +1,6 @@
 // Package adminapi is the API with which operators and perdiem's own commands change and read a running node: the catalog with its
-// endpoints, tiers, applications and overrides, tokens, usage, accounts of the Developer Portal, the audit, the operator's key and backups.
+// endpoints, tiers, applications and overrides, tokens, usage and its history, alerts, accounts of the Developer Portal, the audit, the operator's key and
+// backups.
 //
 // Everything asks for the operator's key ([Key]) as a bearer token but the API's description, OpenAPI 3.1, at /openapi.json, and the page made
 // from it at /docs. Errors are problem details in the form that the gateway's have (see [Options.Fault]).
@@ -31,6 +32,8 @@ import (
 type Options struct {
 	Registry registry.Registry
 	Usage    *usage.Reader
+	History  *usage.History
+	Alerts   usage.AlertStore
 	Key      *Key
 	// Catalog returns the catalog that holds on this node.
 	Catalog func() *catalog.Snapshot
@@ -76,6 +79,8 @@ func New(o Options) (*API, error) {
 	}{
 		{"Registry", o.Registry == nil},
 		{"Usage", o.Usage == nil},
+		{"History", o.History == nil},
+		{"Alerts", o.Alerts == nil},
 		{"Key", o.Key == nil},
 		{"Catalog", o.Catalog == nil},
 		{"NewToken", o.NewToken == nil},
@@ -115,6 +120,9 @@ func New(o Options) (*API, error) {
 	a.registerAmendments(api)
 	a.registerAudit(api)
 	a.registerSurvey(api)
+	a.registerHistory(api)
+	a.registerMembers(api)
+	a.registerAlerts(api)
 	if err := a.registerDocs(api.OpenAPI()); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,11 @@ type host struct {
 	revocations int   // how often a revocation was
 	revoked     error // why the last one was not
 	mayApply    error // what applying is answered with
+	unhashed    error // what hashing a password is
 	counts      []usage.Counts
+	members     map[string]usage.MemberCounts // by id, at any endpoint
+	near        *usage.NearMembers
+	decided     []usage.Decided // that the history has not been told of
 	backup      func(context.Context) (func(io.Writer) error, error)
 }
 
@@ -65,10 +69,15 @@ func newHost(t *testing.T) *host {
 		check(t, err)
 		return s
 	}
-	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now})
+	log := slog.New(slog.DiscardHandler)
+	h.near, err = usage.OpenNear(t.Context(), usage.NearOptions{Store: r, Day: h.Day, Log: log, Members: h.nearMembers})
+	check(t, err)
+	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now, Near: h.near})
+	check(t, err)
+	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, Days: 400, Now: now, Log: log})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: hashPassword,
+		Registry: r, Usage: reader, History: history, Alerts: r, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
 		Changed:  func(context.Context) error { h.changes++; return h.unchanged },
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
@@ -79,15 +88,18 @@ func newHost(t *testing.T) *host {
 		Protection: func() adminapi.Protection {
 			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
 		},
-		Fault: answer.Fault, Problem: answer.Problem, Now: now, Log: slog.New(slog.DiscardHandler),
+		Fault: answer.Fault, Problem: answer.Problem, Now: now, Log: log,
 	})
 	check(t, err)
 	return h
 }
 
 // hashPassword stands for the real thing, which takes long, and by whose hash a test does not see of what it is.
-func hashPassword(_ context.Context, password string) (string, error) {
-	return "$ hash of " + password, identity.CheckPassword(password)
+func (h *host) hashPassword(_ context.Context, password string) (string, error) {
+	if err := identity.CheckPassword(password); err != nil {
+		return "", err
+	}
+	return "$ hash of " + password, h.unhashed
 }
 
 func (h *host) Day() quota.Day {
@@ -99,6 +111,21 @@ func (h *host) Application(context.Context, string) ([]usage.Counts, error) { re
 
 func (h *host) Member(_ context.Context, _, _ string, endpoints []string) ([]usage.MemberCounts, error) {
 	return make([]usage.MemberCounts, len(endpoints)), nil
+}
+
+func (h *host) nearMembers(_ context.Context, _, _ string, members []string) ([]usage.MemberCounts, error) {
+	counts := make([]usage.MemberCounts, len(members))
+	for i, id := range members {
+		counts[i] = h.members[id]
+	}
+	return counts, nil
+}
+
+func (h *host) tellDecided(tell func(usage.Decided)) {
+	for _, d := range h.decided {
+		tell(d)
+	}
+	h.decided = nil
 }
 
 func check(t *testing.T, err error) {
@@ -472,7 +499,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 36 {
+	if operations != 42 {
 		t.Errorf("%d operations are described", operations)
 	}
 }

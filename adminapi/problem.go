@@ -107,7 +107,7 @@ type problemDescription struct {
 	Title   string `json:"title" doc:"What the status means."`
 	Status  int    `json:"status" doc:"The HTTP status."`
 	Detail  string `json:"detail" doc:"What is wrong and what to do; several problems are a line each."`
-	Code    string `json:"code" doc:"The status by a name: BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, CONTENT_TOO_LARGE, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR."`
+	Code    string `json:"code" doc:"The status by a name: BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT, CONTENT_TOO_LARGE, TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE or INTERNAL_SERVER_ERROR."`
 	Message string `json:"message" doc:"The same as detail."`
 }
 
@@ -118,6 +118,7 @@ var problems = map[int]string{
 	http.StatusNotFound:              "Something named is not there.",
 	http.StatusConflict:              "It belongs to the catalog's file, or is under way.",
 	http.StatusRequestEntityTooLarge: "The body is larger than what is read.",
+	http.StatusTooManyRequests:       "Too many passwords are being set or tried at the moment; with Retry-After.",
 	http.StatusInternalServerError:   "A defect of perdiem's; the log tells more.",
 	http.StatusServiceUnavailable:    "The registry or the ledger cannot be asked at the moment; with Retry-After.",
 }

@@ -28,6 +28,9 @@ import (
 func TestSchemas(t *testing.T) {
 	h := newHost(t)
 	h.want(200, h.ask("PUT", "/admin/v1/catalog", schemaCatalog), nil)
+	h.near.Note(usage.Near{Day: h.Day().Date, Application: "acme", Endpoint: "posts.create", Member: "m-1", Percent: 80})
+	h.members = map[string]usage.MemberCounts{"m-1": {Used: 120}}
+	h.decided = []usage.Decided{{Day: h.Day(), Application: "acme", Endpoint: "posts.create", Calls: usage.Calls{Admitted: 3, Refused: 1}}}
 	h.counts = []usage.Counts{{Endpoint: "posts.create", Used: 3, Refused: 1, LastCall: h.Day().Start}, {Endpoint: "*", Used: 900, LastCall: h.Day().Start}}
 	backups := 0
 	h.backup = func(context.Context) (func(io.Writer) error, error) {
@@ -42,10 +45,20 @@ func TestSchemas(t *testing.T) {
 	for _, op := range d.operations {
 		seen[op.id] = map[int]int{}
 	}
+	for _, op := range d.operations {
+		if _, told := op.answers[http.StatusRequestEntityTooLarge]; told {
+			call := g.call(op)
+			call.body, call.forbidden = large, "a large body"
+			w := h.send(call)
+			seen[op.id][w.Code]++
+			d.fits(t, op, call, w)
+		}
+	}
 	for round := range 150 {
-		h.mayApply = nil
+		h.mayApply, h.unhashed = nil, nil
 		if round%5 == 0 {
 			h.mayApply = fault.New(fault.Conflict, "Another file holds.")
+			h.unhashed = fault.New(fault.Exhausted, "Too many people sign in.")
 		}
 		for _, op := range d.operations {
 			call := g.call(op)
@@ -258,19 +271,23 @@ applications: [{id: acme, overrides: {"*": {application: 900}}}, {id: .., name: 
 // them there is what outsiders send.
 var (
 	words = map[string][]string{
-		"application": {"acme", "acme", "nobody"},
-		"endpoint":    {"posts.create", "*", "none"},
-		"id":          {"acme", "posts.create", "gold", "made", "made", "made"},
-		"name":        {"made", "gold"}, // a tier's as well
-		"match":       {"POST /rest/posts", "GET /made/{id}", "no match", "/a/{"},
-		"noun":        nil,
-		"tier":        {"", "made"},
-		"email":       {"ann@example.com", "ann@example.com", "bob@example.com", "no address"},
-		"password":    {"a long enough password", "too short"},
-		"role":        {"admin", "viewer"},
-		"ttl":         {"24h", "90m", "soon"},
-		"field":       {"", "", "shadow", "posts.create", "posts.create member"},
-		"key":         {"posts.create", "*", "none"}, // of an object
+		"application":   {"acme", "acme", "nobody"},
+		"endpoint":      {"posts.create", "*", "none"},
+		"id":            {"acme", "posts.create", "gold", "made", "made", "made"},
+		"name":          {"made", "gold"}, // a tier's as well
+		"match":         {"POST /rest/posts", "GET /made/{id}", "no match", "/a/{"},
+		"noun":          nil,
+		"tier":          {"", "made"},
+		"email":         {"ann@example.com", "ann@example.com", "bob@example.com", "no address"},
+		"password":      {"a long enough password", "too short"},
+		"role":          {"admin", "viewer"},
+		"ttl":           {"24h", "90m", "soon"},
+		"day":           {"2026-11-23", "2026-11-22", "2026-02-30", "today"},
+		"mail":          {"ann@example.com", "ann@example.com", "no address"},
+		"webhookUrl":    {"https://hooks.example/perdiem", "no address"},
+		"webhookSecret": {"", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", "no secret"},
+		"field":         {"", "", "shadow", "posts.create", "posts.create member"},
+		"key":           {"posts.create", "*", "none"}, // of an object
 	}
 	odd      = []string{"", "a", "..", "a/b?c#d", "ü 日本 \u2028", "a\nb", "\x00", "<script>alert(1)</script>", "'; DROP TABLE tokens; --", "%00%ff", "\u202e"}
 	large    = `{"x": "` + strings.Repeat("x", 17<<20) + `"}`

@@ -56,10 +56,13 @@ type (
 	removeUserInput   struct {
 		Email string `query:"email" required:"true" minLength:"1" maxLength:"254" doc:"The account's."`
 	}
+	signOutInput struct {
+		Email string `query:"email" required:"true" minLength:"1" maxLength:"254" doc:"The account's."`
+	}
 )
 
 func (a *API) registerUsers(api huma.API) {
-	add := a.operation("add-user", http.MethodPost, "users", "Add an account of the Developer Portal", http.StatusConflict, http.StatusRequestEntityTooLarge)
+	add := a.operation("add-user", http.MethodPost, "users", "Add an account of the Developer Portal", http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests)
 	add.DefaultStatus = http.StatusCreated
 	huma.Register(api, add, func(ctx context.Context, in *addUserInput) (*addUserOutput, error) {
 		added, err := a.addUser(ctx, in.Body)
@@ -80,7 +83,8 @@ func (a *API) registerUsers(api huma.API) {
 		}
 		return out, nil
 	})
-	password := a.operation("set-user-password", http.MethodPut, "users/password", "Set the password of an account, and end its sessions", http.StatusNotFound, http.StatusRequestEntityTooLarge)
+	password := a.operation("set-user-password", http.MethodPut, "users/password", "Set the password of an account, and end its sessions",
+		http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests)
 	huma.Register(api, password, func(ctx context.Context, in *userPasswordInput) (*struct{}, error) {
 		hash, err := a.HashPassword(ctx, in.Body.Password)
 		if err == nil {
@@ -102,6 +106,13 @@ func (a *API) registerUsers(api huma.API) {
 	huma.Register(api, remove, func(ctx context.Context, in *removeUserInput) (*struct{}, error) {
 		if err := a.Registry.RemoveAccount(ctx, in.Email, actor); err != nil {
 			return nil, a.fail(ctx, remove.OperationID, err)
+		}
+		return nil, nil
+	})
+	signOut := a.operation("sign-out-user", http.MethodDelete, "users/sessions", "End all sessions of an account: whoever uses it has to sign in again", http.StatusNotFound)
+	huma.Register(api, signOut, func(ctx context.Context, in *signOutInput) (*struct{}, error) {
+		if err := a.Registry.EndSessions(ctx, in.Email, actor); err != nil {
+			return nil, a.fail(ctx, signOut.OperationID, err)
 		}
 		return nil, nil
 	})

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -38,8 +37,9 @@ type MailOptions struct {
 	Encryption Encryption
 	User       string // empty: the server asks for none
 	Password   string
-	From       string   // the address that mail comes from
-	Portal     *url.URL // the Developer Portal's address; nil: mail names none
+	From       string // the address that mail comes from
+	// Page returns where browsers find the page of an application; nil: mail names none.
+	Page func(application string) string
 }
 
 // Mail hands messages to a mail server. It is safe for concurrent use.
@@ -125,8 +125,8 @@ func (m *Mail) text(d usage.AlertData) string {
 	}
 	b.WriteString("\n")
 	line("The limits reset at %s. Calls beyond a limit are refused with status 429 until then.", d.ResetsAt.Format("2006-01-02 15:04:05 MST"))
-	if m.o.Portal != nil {
-		line("%s", m.o.Portal.JoinPath("apps", url.PathEscape(d.Application), "analytics"))
+	if m.o.Page != nil {
+		line("%s", m.o.Page(d.Application))
 	}
 	return b.String()
 }

@@ -144,9 +144,13 @@ func alertTo(t *testing.T, address, application, member string) usage.AlertMessa
 	return usage.AlertMessage{ID: "msg_1", Application: application, Channel: usage.ByMail(address), Body: string(body)}
 }
 
+func page(application string) string {
+	return "https://portal.example/p/apps/" + url.PathEscape(application) + "/analytics"
+}
+
 func mailTo(t *testing.T, s *mailServer, change func(*MailOptions)) *Mail {
 	t.Helper()
-	o := MailOptions{Host: "127.0.0.1", Port: s.port, User: "gw", Password: "right", From: "perdiem@gw.example", Portal: &url.URL{Scheme: "https", Host: "portal.example", Path: "/p"}}
+	o := MailOptions{Host: "127.0.0.1", Port: s.port, User: "gw", Password: "right", From: "perdiem@gw.example", Page: page}
 	change(&o)
 	m, err := NewMail(o)
 	if err != nil {

@@ -41,6 +41,8 @@ type Outbox struct {
 const (
 	lookEvery = time.Second
 	storeTime = 4 * time.Second
+	// lastMoment is how long what is under way may take when the outbox stops.
+	lastMoment = time.Second
 	// maxFlying is how many messages are sent at a time, and maxFlyingOf how many of one application: one whose webhook hangs holds up no other.
 	maxFlying   = 16
 	maxFlyingOf = 2
@@ -58,10 +60,17 @@ func New(o Options) (*Outbox, error) {
 	return &Outbox{o: o, flying: map[string]bool{}, of: map[string]int{}}, nil
 }
 
-// Follow delivers until ctx ends, and then waits for what is under way, which gives up.
+// Follow delivers until ctx ends, and then waits for what is under way, which gives up after a second: nearly all of it has been taken by then, and
+// would be sent again by the next start.
 func (b *Outbox) Follow(ctx context.Context) {
 	var sending sync.WaitGroup
-	defer sending.Wait()
+	send, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		late := time.AfterFunc(lastMoment, giveUp)
+		sending.Wait()
+		late.Stop()
+		giveUp()
+	}()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	failing := false
@@ -81,7 +90,7 @@ func (b *Outbox) Follow(ctx context.Context) {
 			if b.take(m) {
 				sending.Go(func() {
 					defer b.release(m)
-					b.deliver(ctx, m)
+					b.deliver(send, m)
 				})
 			}
 		}
@@ -131,9 +140,11 @@ func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) {
 	if err == nil {
 		err = b.send(ctx, settings, m)
 	}
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return // it is due still
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
 	now := b.o.Now()
 	switch {
 	case err == nil:
@@ -147,7 +158,7 @@ func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) {
 		}
 		err = b.o.Store.DelayAlert(ctx, m.ID, now.Add(delay(m.Attempts)))
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		log.Warn("what became of an alert cannot be noted", "err", err)
 	}
 }

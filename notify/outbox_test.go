@@ -199,6 +199,28 @@ func TestOutboxWithAHangingWebhook(t *testing.T) {
 	})
 }
 
+// What is taken while the outbox stops is not sent again by the next.
+func TestOutboxStopsWhileItSends(t *testing.T) {
+	p := &post{fails: func(ctx context.Context, _ string) error {
+		select {
+		case <-time.After(lastMoment * 9 / 10):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	var at *store
+	delivering(t, p, func(s *store) {
+		at = s
+		s.put("msg_1", "acme")
+		time.Sleep(lookEvery)
+		synctest.Wait() // it is being sent
+	})
+	if len(p.sent) != 1 || at.left() != 0 {
+		t.Errorf("%d were sent, %d are left", len(p.sent), at.left())
+	}
+}
+
 func TestOutboxWhileTheStoreFails(t *testing.T) {
 	p := &post{}
 	delivering(t, p, func(s *store) {

@@ -167,6 +167,17 @@ func TestSegments(t *testing.T) {
 		if got, ok := match("/apps/{id}/analytics", "/apps/"+s+"/analytics"); !ok || got != id {
 			t.Errorf("%q comes back as %q, %v", id, got, ok)
 		}
+		// As mail tells it, and a browser asks for it.
+		const base = "https://portal.example/p/"
+		whole := AnalyticsURL(&url.URL{Scheme: "https", Host: "portal.example", Path: "/p/"}, id)
+		asked, err := (&url.URL{}).Parse(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked = asked.ResolveReference(&url.URL{})
+		if got, ok := match("/apps/{id}/analytics", "/"+strings.TrimPrefix(asked.String(), base)); !ok || got != id {
+			t.Errorf("%q is told as %s, which is that of %q, %v", id, whole, got, ok)
+		}
 	}
 }
 

@@ -115,6 +115,11 @@ func match(pattern, path string) (id string, ok bool) {
 	return id, true
 }
 
+// AnalyticsURL returns where browsers find the Analytics tab of an application, in a portal that they find at base.
+func AnalyticsURL(base *url.URL, application string) string {
+	return strings.TrimRight(base.String(), "/") + "/apps/" + segment(application) + "/analytics"
+}
+
 // segment returns an application's id as a segment of a path. Browsers take "." and "..", escaped or not, for a step in the path and never
 // send them: these two get a "~" before them, as does whatever would otherwise look like one of them with it.
 func segment(id string) string {

@@ -98,7 +98,7 @@ func TestSessionsEnd(t *testing.T) {
 	if got := b.get("/apps/acme/analytics"); got.status != 404 {
 		t.Errorf("the grant is gone: %d", got.status)
 	}
-	if err := s.registry.EndSessions(t.Context(), "viewer@acme.example"); err != nil {
+	if err := s.registry.EndSessions(t.Context(), "viewer@acme.example", ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.get("/apps"); got.status != 303 {

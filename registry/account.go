@@ -12,7 +12,7 @@ import (
 
 // Accounts is the part of a [Registry] that keeps who may sign in to the Developer Portal, which applications are granted to them, and their
 // sessions. Wherever an email is given it may be in any case; one that breaks the rule of [ParseEmail] is [fault.Invalid], and one without an
-// account is [fault.NotFound]. Changes land in the audit, without a password or its hash; sessions do not.
+// account is [fault.NotFound]. Changes land in the audit, without a password or its hash; of sessions, that all of an account were ended.
 type Accounts interface {
 	// AddAccount adds an account and returns it. [fault.Conflict] where its email has one already, or where there are [MaxAccounts].
 	AddAccount(ctx context.Context, n NewAccount, actor string) (Account, error)
@@ -50,7 +50,7 @@ type Accounts interface {
 	// EndSession ends a session for good; where none runs under hash, it does nothing.
 	EndSession(ctx context.Context, hash Hash) error
 	// EndSessions ends all sessions of an account, also those that are about to begin from a sign-in before.
-	EndSessions(ctx context.Context, email string) error
+	EndSessions(ctx context.Context, email, actor string) error
 }
 
 // What is kept of accounts, at the most.

@@ -31,6 +31,7 @@ const (
 	ActionSetPassword   = "account.password"
 	ActionSetOperator   = "account.operator"
 	ActionRemoveAccount = "account.remove"
+	ActionEndSessions   = "account.signout"
 	ActionGrant         = "grant.set"
 	ActionWithdraw      = "grant.withdraw"
 

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"net/mail"
 	"net/url"
@@ -87,6 +88,13 @@ func (s AlertSettings) Validate() error {
 	return nil
 }
 
+// NewWebhookSecret returns a fresh secret for a webhook: 32 random bytes.
+func NewWebhookSecret() string {
+	var key [32]byte
+	rand.Read(key[:]) // never fails
+	return secretPrefix + base64.StdEncoding.EncodeToString(key[:])
+}
+
 // WebhookKey returns the bytes that the webhook's messages are signed with.
 func (s AlertSettings) WebhookKey() ([]byte, error) {
 	text, ok := strings.CutPrefix(s.WebhookSecret, secretPrefix)
@@ -156,8 +164,12 @@ type AlertMessage struct {
 	Attempts    int       // that failed
 }
 
-// MaxDueAlerts is the most messages that are read at a time.
-const MaxDueAlerts = 100
+const (
+	// MaxDueAlerts is the most messages that are read at a time.
+	MaxDueAlerts = 100
+	// MaxDueAlertsOf is the most of them of one application: those of one whose webhook hangs do not keep those of others from being read.
+	MaxDueAlertsOf = 4
+)
 
 // AlertStore keeps the settings of alerts, what was told today, and the messages under way, over restarts. With an application that is removed from
 // the catalog its settings and messages go. Implementations are safe for
@@ -176,7 +188,7 @@ type AlertStore interface {
 	RaisedAlerts(ctx context.Context, day quota.Date) ([]Crossing, error)
 
 	// DueAlerts returns up to limit messages, 1 to [MaxDueAlerts], that are due at now: those that failed least before others, then those
-	// due first.
+	// due first. Of each application it returns up to [MaxDueAlertsOf], in that order.
 	DueAlerts(ctx context.Context, now time.Time, limit int) ([]AlertMessage, error)
 	// DelayAlert has a message tried again at due, one attempt having failed; there may be no such message.
 	DelayAlert(ctx context.Context, id string, due time.Time) error

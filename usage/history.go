@@ -298,9 +298,7 @@ func (h *History) forgetSome(ctx context.Context, now time.Time) {
 // all of them together. Every call decided before Hours was called is in it. Nobody is asked whether there is such an application.
 func (h *History) Hours(ctx context.Context, application, endpoint string) ([]Bucket, error) {
 	day := h.o.Day()
-	kept, err := h.read(application, endpoint, day.Date, day.Date, func() ([]Bucket, error) {
-		return h.o.Store.HistoryByHour(ctx, application, endpoint, day.Date)
-	})
+	kept, err := h.readHours(ctx, application, endpoint, day.Date)
 	if err != nil {
 		return nil, err
 	}
@@ -316,6 +314,38 @@ func (h *History) Hours(ctx context.Context, application, endpoint string) ([]Bu
 		buckets = append(buckets, b.sound())
 	}
 	return buckets, nil
+}
+
+func (h *History) readHours(ctx context.Context, application, endpoint string, day quota.Date) ([]Bucket, error) {
+	return h.read(application, endpoint, day, day, func() ([]Bucket, error) { return h.o.Store.HistoryByHour(ctx, application, endpoint, day) })
+}
+
+// Today returns the day that is running.
+func (h *History) Today() quota.Date { return h.o.Day().Date }
+
+// HoursOn returns the hours of a day: of the running one as [History.Hours] does, of another those in which something was called, in order. When a day
+// that has passed began and ended is not known: the rule of the day may have been another then.
+func (h *History) HoursOn(ctx context.Context, application, endpoint string, day quota.Date) ([]Bucket, error) {
+	if day == h.Today() {
+		return h.Hours(ctx, application, endpoint)
+	}
+	kept, err := h.readHours(ctx, application, endpoint, day)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(kept, func(a, b Bucket) int { return a.Start.Compare(b.Start) })
+	var buckets []Bucket
+	for _, k := range kept {
+		if last := len(buckets) - 1; last >= 0 && buckets[last].Start.Equal(k.Start) {
+			buckets[last].add(k.Calls)
+		} else {
+			buckets = append(buckets, k)
+		}
+	}
+	for i := range buckets {
+		buckets[i] = buckets[i].sound()
+	}
+	return slices.DeleteFunc(buckets, func(b Bucket) bool { return b.Calls == Calls{} }), nil
 }
 
 // Days returns the last days, 1 to [MaxHistoryDays], the running one among them, in order, with those on which nothing was called; else as

@@ -38,15 +38,19 @@ const (
 	registerTime       = 5 * time.Second
 )
 
-// register returns what registers applications that the catalog does not know, or nil where the configuration refuses them.
+// register returns what registers applications that the catalog does not know, or nil where the configuration refuses them. All doors have the same:
+// it is the node that they may keep busy so much.
 func (n *node) register() func(context.Context, string) error {
 	if n.config.Identity.UnknownTier == "" {
 		return nil
 	}
-	return (&newcomers{
-		tier: n.config.Identity.UnknownTier, add: n.registry.AddApplication, reach: n.snapshots.reach, now: n.now, log: n.log,
-		under: make(map[string]*newcomer),
-	}).register
+	if n.newcomers == nil {
+		n.newcomers = &newcomers{
+			tier: n.config.Identity.UnknownTier, add: n.registry.AddApplication, reach: n.snapshots.reach, now: n.now, log: n.log,
+			under: make(map[string]*newcomer),
+		}
+	}
+	return n.newcomers.register
 }
 
 // register adds an application, or waits for somebody else's adding of it. It goes on when whoever asked has gone.

@@ -125,3 +125,17 @@ func TestNewcomersFail(t *testing.T) {
 		}
 	})
 }
+
+// TestDoorsShareNewcomers checks that what is met at one door counts at the other.
+func TestDoorsShareNewcomers(t *testing.T) {
+	n := &node{config: &config{}}
+	if n.register() != nil {
+		t.Error("applications are registered where the configuration refuses them")
+	}
+	n.config.Identity.UnknownTier = "development"
+	n.register()
+	first := n.newcomers
+	if n.register(); first == nil || n.newcomers != first {
+		t.Errorf("the second door has newcomers of its own: %p, %p", first, n.newcomers)
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/notify"
+	"github.com/perdiem/perdiem/portal"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -31,7 +32,9 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 	}
 	if n.config.SMTP != nil {
 		o := *n.config.SMTP
-		o.Portal = n.config.PortalURL
+		if base := n.config.PortalURL; base != nil {
+			o.Page = func(application string) string { return portal.AnalyticsURL(base, application) }
+		}
 		mail, err := notify.NewMail(o)
 		if err != nil {
 			return err

@@ -134,7 +134,7 @@ func testAccountErrors(t *testing.T, f *fixture) {
 		wantKind(t, "SetOperator", f.SetOperator(ctx, email, true, ""), kind)
 		wantKind(t, "RemoveAccount", f.RemoveAccount(ctx, email, ""), kind)
 		wantKind(t, "Withdraw", f.Withdraw(ctx, email, "acme", ""), kind)
-		wantKind(t, "EndSessions", f.EndSessions(ctx, email), kind)
+		wantKind(t, "EndSessions", f.EndSessions(ctx, email, ""), kind)
 		wantKind(t, "KeepSession", f.KeepSession(ctx, registry.Session{Email: email, Expires: f.clock.Now().Add(time.Hour)}), kind)
 	}
 	wantKind(t, "SetPassword", f.SetPassword(ctx, "ann@example.com", "correct horse", ""), fault.Invalid)
@@ -401,7 +401,7 @@ func testSessionsEnd(t *testing.T, f *fixture) {
 	}
 
 	for name, end := range map[string]func() error{
-		"EndSessions": func() error { return f.EndSessions(ctx, "ANN@example.com") },
+		"EndSessions": func() error { return f.EndSessions(ctx, "ANN@example.com", "bob") },
 		"SetPassword": func() error { return f.SetPassword(ctx, "ann@example.com", password, "") },
 	} {
 		before, err := f.Account(ctx, "ann@example.com")
@@ -424,6 +424,23 @@ func testSessionsEnd(t *testing.T, f *fixture) {
 		f.wantSession(t, f.session(t, now))
 	}
 	f.wantSession(t, other)
+	ended := 0
+	entries, err := f.Audit(ctx, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Action == registry.ActionEndSessions {
+			ended++
+			e.Seq, e.At = 0, time.Time{}
+			if diff := cmp.Diff(registry.AuditEntry{Actor: "bob", Action: registry.ActionEndSessions, Subject: "account ann@example.com", After: "signed out"}, e); diff != "" {
+				t.Errorf("the audit (-want +got):\n%s", diff)
+			}
+		}
+	}
+	if ended != 1 {
+		t.Errorf("the audit tells %d times that all sessions were ended", ended)
+	}
 }
 
 func testForgetSessions(t *testing.T, f *fixture) {

@@ -169,6 +169,20 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 		t.Error(err)
 	}
 	due(now.Add(time.Hour), 10, first)
+
+	// However many there are of one application, others are heard of.
+	var many []usage.AlertMessage
+	for i := range usage.MaxDueAlerts + 1 {
+		many = append(many, usage.AlertMessage{
+			ID: fmt.Sprintf("msg_many_%03d", i), Application: "many", Channel: usage.ByWebhook, Body: "{}", Created: now, Due: now.Add(time.Duration(i) * time.Millisecond),
+		})
+	}
+	late := usage.AlertMessage{ID: "msg_late", Application: "beta", Channel: usage.ByWebhook, Body: "{}", Created: now, Due: now.Add(time.Hour)}
+	if err := s.RaiseAlerts(ctx, historyDay, nil, append(many, late)); err != nil {
+		t.Fatal(err)
+	}
+	due(now.Add(time.Hour), usage.MaxDueAlerts, append(append([]usage.AlertMessage{}, many[:usage.MaxDueAlertsOf]...), late, first)...)
+	due(now.Add(time.Hour), 2, many[:2]...)
 	for _, limit := range []int{0, -1, usage.MaxDueAlerts + 1} {
 		_, err := s.DueAlerts(ctx, now, limit)
 		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)

@@ -81,7 +81,7 @@ func removeAlerts(ctx context.Context, tx *sql.Tx, application string) error {
 }
 
 func sameAlertSettings(a, b usage.AlertSettings) bool {
-	return slices.Equal(a.Thresholds, b.Thresholds) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
+	return slices.Equal(a.At(), b.At()) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
 }
 
 // describeAlerts says in the audit what settings are. A webhook's path may be a secret in itself.
@@ -145,8 +145,10 @@ func (r *Registry) DueAlerts(ctx context.Context, now time.Time, limit int) ([]u
 	if limit < 1 || limit > usage.MaxDueAlerts {
 		return nil, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, usage.MaxDueAlerts)
 	}
-	rows, err := r.reader.QueryContext(ctx, "SELECT id, application, channel, body, created, due, attempts FROM alert_messages WHERE due <= $1 ORDER BY attempts, due, id LIMIT $2",
-		now.UnixMilli(), limit)
+	rows, err := r.reader.QueryContext(ctx, "SELECT m.id, m.application, m.channel, m.body, m.created, m.due, m.attempts FROM ("+
+		"SELECT id, ROW_NUMBER() OVER (PARTITION BY application ORDER BY attempts, due, id) AS place FROM alert_messages WHERE due <= $1"+
+		") d JOIN alert_messages m ON m.id = d.id WHERE d.place <= $2 ORDER BY m.attempts, m.due, m.id LIMIT $3",
+		now.UnixMilli(), usage.MaxDueAlertsOf, limit)
 	if err != nil {
 		return nil, r.failure(err)
 	}

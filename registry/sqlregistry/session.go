@@ -73,8 +73,13 @@ func (r *Registry) EndSession(ctx context.Context, hash registry.Hash) error {
 }
 
 // EndSessions ends all sessions of an account.
-func (r *Registry) EndSessions(ctx context.Context, email string) error {
-	return r.changeAccount(ctx, email, func(tx *sql.Tx, a registry.Account) error { return endSessions(ctx, tx, a.Email) })
+func (r *Registry) EndSessions(ctx context.Context, email, actor string) error {
+	return r.changeAccount(ctx, email, func(tx *sql.Tx, a registry.Account) error {
+		if err := endSessions(ctx, tx, a.Email); err != nil {
+			return err
+		}
+		return r.record(ctx, tx, registry.AuditEntry{Actor: actor, Action: registry.ActionEndSessions, Subject: "account " + a.Email, After: "signed out"})
+	})
 }
 
 // endSessions ends all sessions of an account. The new stamp keeps those from beginning, or beginning again, that somebody is about to keep.

@@ -2,6 +2,7 @@ package sqlregistry
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -450,24 +452,7 @@ func TestSchemas(t *testing.T) {
 // TestAddedBefore opens a database in which applications were added before anything else could be.
 func TestAddedBefore(t *testing.T) {
 	path := file(t)
-	if err := ownerOnly(path); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sqlitePool(path, url.Values{}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder, err := fs.Sub(migrations, sqliteDialect.migrations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	provider, err := goose.NewProvider(sqliteDialect.goose, db, folder, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := provider.UpTo(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	db := openOld(t, path, 2)
 	odd := `it's "odd": <a/b>\ é 日本`
 	for _, id := range []string{"new", odd} {
 		if _, err := db.ExecContext(t.Context(), "INSERT INTO applications (id, tier, added) VALUES ($1, 'development', 1)", id); err != nil {
@@ -641,42 +626,142 @@ func BenchmarkLarge(b *testing.B) {
 	}
 }
 
-// TestOldAuditLosesItsMembers migrates an audit that was written when it still named members.
+// TestOldAuditLosesItsMembers migrates an audit that was written when it still named members: what else it says stays.
 func TestOldAuditLosesItsMembers(t *testing.T) {
-	r := openAt(t, file(t), registrytest.NewClock())
-	defer closed(t, r)
-	apply(t, r, registrytest.Catalog())
-	var want []string
-	for i, member := range []string{"", "m-1"} {
-		token, err := r.IssueToken(t.Context(), registry.NewToken{Hash: registry.Hash{byte(i)}, Application: "acme", Member: member})
-		if err != nil {
-			t.Fatal(err)
-		}
-		after := "application acme"
-		if member != "" {
-			if _, err := r.writer.ExecContext(t.Context(), "UPDATE audit SET became = 'application acme member m-1' WHERE subject = $1", "token "+token.ID); err != nil {
+	path := file(t)
+	db := openOld(t, path, 5)
+	expires := time.Date(2027, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	const odd = "the member club"
+	for i, token := range []struct {
+		application, member string
+		expires             time.Time
+		said                string
+	}{
+		{"acme", "", time.Time{}, "application acme"},
+		{"acme", "m-1", time.Time{}, "application acme member m-1"},
+		{"acme", "m-2", expires, "application acme member m-2 expires 2027-01-02T03:04:05Z"},
+		{odd, "", expires, "application the member club expires 2027-01-02T03:04:05Z"},
+	} {
+		id := fmt.Sprintf("tok_%d", i)
+		for _, insert := range []struct {
+			query string
+			args  []any
+		}{
+			{"INSERT INTO tokens (id, hash, application, member, created, expires) VALUES ($1, $2, $3, $4, 1, $5)",
+				[]any{id, bytes.Repeat([]byte{byte(i)}, 32), token.application, token.member, millis(token.expires)}},
+			{"INSERT INTO audit (at, actor, action, subject, was, became) VALUES (1, 'operator', 'token.issue', $1, '', $2)", []any{"token " + id, token.said}},
+		} {
+			if _, err := db.ExecContext(t.Context(), insert.query, insert.args...); err != nil {
 				t.Fatal(err)
 			}
-			after += " for a member"
 		}
-		want = append([]string{after}, want...)
 	}
-	migration, err := migrations.ReadFile("migrations/sqlite/00006_audit_without_members.sql")
-	if err != nil {
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO audit (at, actor, action, subject, was, became) "+
+		"VALUES (1, 'operator', 'token.issue', 'token tok_gone', '', 'application acme member m-3'), (1, 'operator', 'other', 'token tok_1', '', 'of no member at all')"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.writer.ExecContext(t.Context(), string(migration)); err != nil {
+	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := r.Audit(t.Context(), 0, 2)
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	entries, err := r.Audit(t.Context(), 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, e := range entries {
+	for _, e := range slices.Backward(entries) {
 		got = append(got, e.After)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff([]string{
+		"application acme", "application acme for a member", "application acme for a member expires 2027-01-02T03:04:05Z",
+		"application the member club expires 2027-01-02T03:04:05Z", "", "of no member at all",
+	}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+}
+
+// TestUpgradeKeepsEverything opens a database as the first version left it, with something in each table.
+func TestUpgradeKeepsEverything(t *testing.T) {
+	path := file(t)
+	db := openOld(t, path, 2)
+	for _, query := range []string{
+		"UPDATE catalog_version SET version = 7",
+		`INSERT INTO catalog_items (kind, id, document) VALUES ('endpoint', '*', '{"application": 1000, "member": 100, "cost": 1}'), ` +
+			`('endpoint', 'posts.create', '{"method": "POST", "path": "/rest/posts", "application": 500, "member": 50, "cost": 1}'), ('tier', 'development', '{}'), ('application', 'acme', '{"name": "Acme"}')`,
+		"INSERT INTO applications (id, tier, added) VALUES ('met', 'development', 5)",
+		"INSERT INTO overrides (application, endpoint, member_limit) VALUES ('acme', 'posts.create', 77), ('gone', 'gone', 1)",
+		"INSERT INTO tokens (id, hash, application, member, created, expires, revoked) VALUES ('tok_1', zeroblob(32), 'acme', 'm-1', 1, NULL, NULL), ('tok_2', CAST('0123456789abcdef0123456789abcdef' AS BLOB), 'met', '', 1, 9999999999999, 2)",
+		"INSERT INTO revocations (token) VALUES (2)",
+		"INSERT INTO settings (key, value) VALUES ('ledger.id', 'x')",
+		"INSERT INTO audit (at, actor, action, subject, was, became) VALUES (1, 'operator', 'catalog.apply', 'catalog', '', 'catalog.yaml')",
+	} {
+		if _, err := db.ExecContext(t.Context(), query); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := openAt(t, path, registrytest.NewClock())
+	defer closed(t, r)
+	c, version, err := r.Catalog(t.Context())
+	if err != nil || version < 7 {
+		t.Fatalf("version %d, %v", version, err)
+	}
+	var ids []string
+	for _, a := range c.Applications {
+		ids = append(ids, a.ID+" in "+a.Tier)
+	}
+	if diff := cmp.Diff([]string{"acme in ", "met in development"}, ids); diff != "" {
+		t.Errorf("applications (-want +got):\n%s", diff)
+	}
+	if l := c.Applications[0].Overrides["posts.create"].Member; l == nil || *l != 77 || len(c.Endpoints) != 1 || c.CatchAll.Limits.Application != 1000 {
+		t.Errorf("the catalog is %+v", c)
+	}
+	if kept, err := r.Overrides(t.Context(), registry.OverrideName{}, 10); err != nil || len(kept) != 2 {
+		t.Errorf("overrides %+v, %v", kept, err)
+	}
+	if token, err := r.TokenByHash(t.Context(), registry.Hash{}); err != nil || token.ID != "tok_1" || token.Member != "m-1" {
+		t.Errorf("the token %+v, %v", token, err)
+	}
+	if tokens, _, err := r.Tokens(t.Context(), "met", 0, 10); err != nil || len(tokens) != 1 || tokens[0].Revoked.IsZero() {
+		t.Errorf("the revoked token %+v, %v", tokens, err)
+	}
+	if revoked, _, err := r.Revocations(t.Context(), 0); err != nil || len(revoked) != 1 || revoked[0].TokenID != "tok_2" {
+		t.Errorf("revocations %+v, %v", revoked, err)
+	}
+	if value, ok, err := r.Setting(t.Context(), "ledger.id"); value != "x" || !ok || err != nil {
+		t.Errorf("the setting %q, %v", value, err)
+	}
+	if entries, err := r.Audit(t.Context(), 0, 10); err != nil || len(entries) != 1 || entries[0].After != "catalog.yaml" {
+		t.Errorf("the audit %+v, %v", entries, err)
+	}
+	if more, err := r.AddAccount(t.Context(), registry.NewAccount{Email: "ann@example.com"}, ""); err != nil {
+		t.Errorf("an account %+v, %v", more, err)
+	}
+}
+
+// openOld opens a database as a version of the schema left it.
+func openOld(t *testing.T, path string, version int64) *sql.DB {
+	t.Helper()
+	if err := ownerOnly(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqlitePool(path, url.Values{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := fs.Sub(migrations, sqliteDialect.migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := goose.NewProvider(sqliteDialect.goose, db, folder, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
