@@ -62,8 +62,10 @@ type Options struct {
 	URL *url.URL
 	// Gateway is where callers find the gateway, as http://HOST:PORT, for the commands that pages show; empty: that is not known.
 	Gateway string
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Operators is for the operators' pages alone.
+	Operators OperatorOptions
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Portal is an [http.Handler]. It is safe for concurrent use.
@@ -94,6 +96,7 @@ func New(o Options) (*Portal, error) {
 		{"URL", o.URL == nil},
 		{"Now", o.Now == nil},
 		{"Log", o.Log == nil},
+		{"Operators." + o.Operators.missing(), o.Operators.missing() != ""},
 	} {
 		if need.missing {
 			return nil, errors.New("portal: Options need " + need.name)

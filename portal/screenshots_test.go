@@ -78,8 +78,8 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// screenshot returns a picture of a page as somebody sees it, and whether it is wider than the window.
-func screenshot(browser context.Context, site, path, session, theme string, width, height int64) (picture []byte, wider bool, err error) {
+// screenshot returns a picture of a page as somebody sees it once they did something there, and whether it is wider than the window.
+func screenshot(browser context.Context, site, path, session, theme string, width, height int64, then ...chromedp.Action[chromedp.Void]) (picture []byte, wider bool, err error) {
 	ctx, cancel := context.WithTimeout(browser, testkit.BrowserPatience)
 	defer cancel()
 	if _, err := chromedp.Call(ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
@@ -96,6 +96,9 @@ func screenshot(browser context.Context, site, path, session, theme string, widt
 	}
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate(site+path), chromedp.WaitVisible("#content")); err != nil {
 		return nil, false, fmt.Errorf("opening: %w", err)
+	}
+	if err := chromedp.Do(ctx, then...); err != nil {
+		return nil, false, fmt.Errorf("doing something on the page: %w", err)
 	}
 	for live := false; !live; { // where a page has something live
 		live, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`(document.getElementById("state")?.textContent ?? "Live") === "Live"`))
