@@ -85,6 +85,7 @@ type previewBody struct {
 	Touches     []touchRow
 	More        string // how many more it touches; empty: none
 	Back        string
+	Button      string
 	Danger      bool // it takes something away
 }
 
@@ -118,7 +119,15 @@ func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edi
 	if id := v.r.PathValue("id"); id != "" {
 		body.Back = p.itemPath(at, id)
 	}
-	_, body.Danger = edit.(registry.Remove)
+	body.Button = "Save"
+	switch e := edit.(type) {
+	case registry.Remove:
+		body.Button, body.Danger = "Remove", true
+	case registry.PutApplication:
+		if e.Suspended != nil && *e.Suspended {
+			body.Button, body.Danger = "Suspend", true
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(form)) {
 		if name != "seen" {
 			body.Hidden = append(body.Hidden, hidden{name, form.Get(name)})

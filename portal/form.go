@@ -14,6 +14,7 @@ type form struct {
 	Button  string
 	Problem string // what is wrong with it as a whole; empty: nothing
 	Fields  []field
+	Across  bool // they stand side by side where there is room
 }
 
 // field is what is filled in.
@@ -139,4 +140,10 @@ func (s *sent) status() int {
 	default:
 		return http.StatusBadRequest
 	}
+}
+
+// across has the fields stand side by side.
+func (f form) across() form {
+	f.Across = true
+	return f
 }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/perdiem/perdiem/catalog"
@@ -24,6 +25,26 @@ func partialWords(l *quota.Limit) string {
 		return "–"
 	}
 	return limitWords(*l)
+}
+
+// grouped returns a value that the catalog tells as text, with its thousands set apart where it is a number.
+func grouped(value string) string {
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
+		return group(n)
+	}
+	return value
+}
+
+// settingWords returns the name of a setting of the catalog: "member", or of a tier "posts.create member".
+func settingWords(name string) string {
+	of, kind := "", name
+	if i := strings.LastIndexByte(name, ' '); i >= 0 {
+		of, kind = name[:i+1], name[i+1:]
+	}
+	if kind == "application" || kind == "member" {
+		kind += " limit"
+	}
+	return of + kind
 }
 
 // readLimit returns the limit in a field of a form; nil where the field is empty.

@@ -55,13 +55,19 @@ var operatorTabs = []struct{ name, page string }{
 type operating struct {
 	Heading string
 	Tabs    []tab
-	Saved   bool   // what was asked for was just done
+	Saved   string // what was asked for was just done; empty: it was not
 	Problem string // why it was not; empty: nothing is wrong, or a form says what
 }
 
 // operating returns what stands above an operators' page. The page's forms are made before: what they do not say is wrong stands there.
 func (v *visit) operating(page, heading string, s *sent) operating {
-	o := operating{Heading: heading, Saved: v.r.Method != http.MethodPost && v.r.URL.Query().Has("saved"), Problem: s.problem()}
+	o := operating{Heading: heading, Problem: s.problem()}
+	if v.r.Method != http.MethodPost && v.r.URL.Query().Has("saved") {
+		o.Saved = "Done. It holds on this node now, and on every other within a second."
+		if page == "accounts" {
+			o.Saved = "Done."
+		}
+	}
 	for _, t := range operatorTabs {
 		o.Tabs = append(o.Tabs, tab{Name: t.name, Path: v.portal.operatorPath(t.page), Current: t.page == page})
 	}

@@ -122,7 +122,7 @@ func (p *Portal) showOperatorApp(v *visit, s *sent) error {
 			field{Name: "name", Label: "Name", Help: "For people. May be left out.", Value: app.Name, Most: catalog.MaxDisplayName},
 			tierField(snapshot, app.Tier),
 		),
-		Override: s.form("override", "Preview", limitFields(snapshot)...),
+		Override: s.form("override", "Preview", limitFields(snapshot)...).across(),
 	}
 	var err error
 	if body.Origin, err = p.origin(v.r.Context(), registry.Application, app.ID); err != nil {

@@ -58,7 +58,7 @@ type operatorHealthBody struct {
 	Health
 	Day                     string
 	ResetsAt                time.Time
-	Endpoints, Applications int
+	Endpoints, Applications string
 	Ledger                  []fact
 	Protection              []fact
 	ProtectionWords         string
@@ -73,7 +73,8 @@ func (p *Portal) operatorHealth(v *visit) error {
 	h, s := p.Operators.Health(), p.Catalog()
 	body := operatorHealthBody{
 		operating: v.operating("health", "Health", nil), Health: h, Day: h.Day.Date.String(), ResetsAt: h.Day.End,
-		Endpoints: len(s.Endpoints()), Applications: len(s.Applications()), ProtectionWords: "Off: there is no gateway here, or protection is off",
+		Endpoints: count(int64(len(s.Endpoints())), "endpoint", "endpoints"), Applications: count(int64(len(s.Applications())), "application", "applications"),
+		ProtectionWords: "Off: there is no gateway here, or protection is off",
 	}
 	body.Ledger = []fact{
 		{"Durability", h.Ledger.Durability},
@@ -108,5 +109,8 @@ func megabytes(bytes uint64) string { return group(int64(bytes>>20)) + " MiB" }
 
 // milliseconds returns a latency as people read it.
 func milliseconds(d time.Duration) string {
+	if d >= 100*time.Millisecond {
+		return group(d.Milliseconds()) + " ms"
+	}
 	return strconv.FormatFloat(d.Seconds()*1000, 'f', 1, 64) + " ms"
 }

@@ -114,7 +114,7 @@ func TestEndpointIsChangedAfterAPreview(t *testing.T) {
 			t.Errorf("no %q among %s", want, touches)
 		}
 	}
-	if changes := preview.one(t, "changes"); !strings.Contains(changes, "endpoint posts.create application 500 600") {
+	if changes := preview.one(t, "changes"); !strings.Contains(changes, "endpoint posts.create application limit 500 600") {
 		t.Errorf("changes: %s", changes)
 	}
 	if got, _ := s.holds("beta", "posts.create"); got != (quota.Limits{Application: 600, Member: 20}) {
@@ -125,7 +125,7 @@ func TestEndpointIsChangedAfterAPreview(t *testing.T) {
 	}
 	// What was set is told apart from the file's, field by field, and taken back.
 	page := b.get("/operator/endpoints/posts.create")
-	if got := page.one(t, "amended"); !strings.Contains(got, "application 600 500") || !strings.Contains(got, "member 20 50") || strings.Contains(got, "cost") {
+	if got := page.one(t, "amended"); !strings.Contains(got, "application limit 600 500") || !strings.Contains(got, "member limit 20 50") || strings.Contains(got, "cost") {
 		t.Errorf("set at run time: %s", got)
 	}
 	b.save("/operator/endpoints/posts.create", url.Values{"do": {"revert"}, "field": {"member"}})

@@ -102,7 +102,7 @@ func (p *Portal) showOperatorTier(v *visit, s *sent) error {
 	}
 	body := operatorTierBody{
 		Applications: count(int64(inTiers(snapshot)[t.Name]), "application", "applications") + " in it",
-		Set:          s.form("set", "Preview", limitFields(snapshot)...),
+		Set:          s.form("set", "Preview", limitFields(snapshot)...).across(),
 	}
 	var err error
 	if body.Origin, err = p.origin(v.r.Context(), registry.Tier, t.Name); err != nil {

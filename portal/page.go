@@ -33,14 +33,16 @@ type page struct {
 // readPages reads all templates. Those that several pages need are in pages/frame.
 func (p *Portal) readPages() (pages, error) {
 	funcs := template.FuncMap{
-		"path":   p.path,
-		"file":   func(name string) string { return p.path(p.files.path(name)) },
-		"group":  group,
-		"calls":  newCalls,
-		"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05") },
-		"until":  func(t time.Time) string { return t.UTC().Format("15:04") },
-		"moment": moment,
-		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"path":    p.path,
+		"file":    func(name string) string { return p.path(p.files.path(name)) },
+		"group":   group,
+		"calls":   newCalls,
+		"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
+		"until":   func(t time.Time) string { return t.UTC().Format("15:04") },
+		"moment":  moment,
+		"grouped": grouped,
+		"setting": settingWords,
+		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
 	frame, err := template.New("").Funcs(funcs).ParseFS(embedded, "pages/frame/*.html")
 	if err != nil {
