@@ -112,6 +112,8 @@ func newFromTo(from, to quota.Limit) fromTo { return fromTo{limitWords(from), li
 // opWords are what happens, as words.
 var opWords = map[catalog.Op]string{catalog.Added: "Added", catalog.Changed: "Changed", catalog.Removed: "Removed", catalog.Kept: "Kept"}
 
+const shownTouches = 25 // limits that a preview names
+
 // preview shows what a change would change, and whom it would touch.
 func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edit, edited registry.Edited) error {
 	heading, consequence := p.describe(edit)
@@ -141,12 +143,13 @@ func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edi
 	if body.Touched = "Nobody's limits change."; t.Limits > 0 {
 		body.Touched = "Touches " + count(int64(t.Limits), "limit", "limits") + " of " + count(int64(t.Applications), "application", "applications") + "."
 	}
-	for _, one := range t.First {
+	first := t.First[:min(len(t.First), shownTouches)]
+	for _, one := range first {
 		body.Touches = append(body.Touches, touchRow{
 			one.Application, one.Endpoint, newFromTo(one.Before.Application, one.After.Application), newFromTo(one.Before.Member, one.After.Member),
 		})
 	}
-	if more := t.Limits - len(t.First); more > 0 {
+	if more := t.Limits - len(first); more > 0 {
 		body.More = "and " + group(int64(more)) + " more"
 	}
 	return v.show(http.StatusOK, "operator-preview", page{Title: heading, Body: body})

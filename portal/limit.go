@@ -55,7 +55,7 @@ func readLimit(form url.Values, name string) (*quota.Limit, error) {
 	}
 	l, err := quota.ParseLimit(text)
 	if err != nil {
-		return nil, wrong(name, "Must be a whole number from 0 to %s, or unlimited.", group(int64(quota.MaxLimit)))
+		return nil, misfilled(name, "Must be a whole number from 0 to %s, or unlimited.", group(int64(quota.MaxLimit)))
 	}
 	return &l, nil
 }
@@ -71,17 +71,17 @@ func readLimits(form url.Values) (l catalog.PartialLimits, err error) {
 // readLimitsOf returns what a form says of an endpoint's limits in a tier or for an application.
 func readLimitsOf(form url.Values) (endpoint string, l catalog.PartialLimits, err error) {
 	if endpoint = form.Get("endpoint"); endpoint == "" {
-		return "", l, wrong("endpoint", "Name the endpoint.")
+		return "", l, misfilled("endpoint", "Name the endpoint.")
 	}
 	if l, err = readLimits(form); err == nil && l.IsZero() {
-		err = wrong("application", "Give the application's limit, or the member's, or both.")
+		err = misfilled("application", "Give the application's limit, or the member's, or both.")
 	}
 	return endpoint, l, err
 }
 
 // limitFields are the fields of an endpoint's limits in a tier or for an application.
-func limitFields(s *catalog.Snapshot) []field {
-	return []field{
+func limitFields(s *catalog.Snapshot) []entry {
+	return []entry{
 		{Name: "endpoint", Label: "Endpoint", Help: "* is whatever matches no other.", Required: true, Most: 256, Hints: endpointHints(s)},
 		{Name: "application", Label: "Application limit", Help: limitHelp + " Empty: as it was."},
 		{Name: "member", Label: "Member limit", Help: "The same, for each member."},

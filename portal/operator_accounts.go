@@ -36,13 +36,13 @@ func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
 	}
 	body := operatorAccountsBody{
 		Add: s.form("add", "Add the account",
-			field{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
-			field{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
-			field{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
+			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			entry{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
+			entry{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
 		),
 		Password: s.form("password", "Set the password",
-			field{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
-			field{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
+			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			entry{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
 		),
 		Removing: query.Get("remove"),
 	}

@@ -33,8 +33,8 @@ func (p *Portal) operatorApps(v *visit) error { return p.showOperatorApps(v, nil
 func (p *Portal) showOperatorApps(v *visit, s *sent) error {
 	snapshot, query := p.Catalog(), v.r.URL.Query()
 	body := operatorAppsBody{Query: query.Get("q"), Add: s.form("add", "Preview",
-		field{Name: "id", Label: "Id", Help: "As its tokens tell it: 1 to 256 bytes. It cannot be changed.", Required: true, Most: 256},
-		field{Name: "name", Label: "Name", Help: "For people. May be left out.", Most: catalog.MaxDisplayName},
+		entry{Name: "id", Label: "Id", Help: "As its tokens tell it: 1 to 256 bytes. It cannot be changed.", Required: true, Most: 256},
+		entry{Name: "name", Label: "Name", Help: "For people. May be left out.", Most: catalog.MaxDisplayName},
 		tierField(snapshot, ""),
 	)}
 	all := snapshot.Applications()
@@ -72,19 +72,19 @@ func (p *Portal) addOperatorApp(v *visit) error {
 			return plan{}, fieldError{"id", fault.New(fault.Conflict, "There is an application of this id already.")}
 		}
 		if !registry.ValidID(id) {
-			return plan{}, wrong("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
+			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
 		return plan{registry.PutApplication{ID: id, Name: new(form.Get("name")), Tier: new(form.Get("tier"))}, p.itemPath("apps", id)}, nil
 	})
 }
 
 // tierField is the field of an application's tier.
-func tierField(s *catalog.Snapshot, tier string) field {
+func tierField(s *catalog.Snapshot, tier string) entry {
 	pairs := [][2]string{{"", "None"}}
 	for _, t := range s.Tiers() {
 		pairs = append(pairs, [2]string{t.Name, t.Name})
 	}
-	return field{Name: "tier", Label: "Tier", Options: choices(tier, pairs...), Value: tier}
+	return entry{Name: "tier", Label: "Tier", Options: choices(tier, pairs...), Value: tier}
 }
 
 // operatorAppBody is what the page of one application is told.
@@ -119,7 +119,7 @@ func (p *Portal) showOperatorApp(v *visit, s *sent) error {
 	body := operatorAppBody{
 		ID: app.ID, Name: displayName(app), Tier: app.Tier, Analytics: p.applicationPath(app.ID, "analytics"), Suspended: app.Suspended, Shadow: app.Shadow,
 		Settings: s.form("set", "Preview",
-			field{Name: "name", Label: "Name", Help: "For people. May be left out.", Value: app.Name, Most: catalog.MaxDisplayName},
+			entry{Name: "name", Label: "Name", Help: "For people. May be left out.", Value: app.Name, Most: catalog.MaxDisplayName},
 			tierField(snapshot, app.Tier),
 		),
 		Override: s.form("override", "Preview", limitFields(snapshot)...).across(),

@@ -47,7 +47,7 @@ func (p *Portal) operatorEndpoints(v *visit) error { return p.showOperatorEndpoi
 func (p *Portal) showOperatorEndpoints(v *visit, s *sent) error {
 	query := v.r.URL.Query()
 	e := catalog.NewEndpoint("")
-	fields := append([]field{{Name: "id", Label: "Id", Help: "Such as posts.create. It cannot be changed.", Required: true, Most: 256}}, matchFields(&e)...)
+	fields := append([]entry{{Name: "id", Label: "Id", Help: "Such as posts.create. It cannot be changed.", Required: true, Most: 256}}, matchFields(&e)...)
 	body := operatorEndpointsBody{Query: query.Get("q"), Add: s.form("add", "Preview", append(fields, endpointFields(&e)...)...)}
 	all := p.Catalog().Endpoints()
 	if body.Query != "" {
@@ -81,10 +81,10 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 			return plan{}, fieldError{"id", fault.New(fault.Conflict, "There is an endpoint of this id already.")}
 		}
 		if !registry.ValidID(id) {
-			return plan{}, wrong("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
+			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
 		if strings.TrimSpace(form.Get("match")) == "" {
-			return plan{}, wrong("match", "Say which requests are this endpoint's.")
+			return plan{}, misfilled("match", "Say which requests are this endpoint's.")
 		}
 		e := catalog.NewEndpoint(id)
 		put, err := readEndpoint(form, &e)
@@ -96,20 +96,20 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 }
 
 // matchFields are the fields of what requests are an endpoint's.
-func matchFields(e *catalog.Endpoint) []field {
+func matchFields(e *catalog.Endpoint) []entry {
 	match := ""
 	if e.Path != "" {
 		match = e.Match()
 	}
-	return []field{
+	return []entry{
 		{Name: "match", Label: "Match", Help: "Method and path, such as GET /rest/posts/{id}.", Value: match, Required: true, Most: 4200},
 		{Name: "when", Label: "Conditions", Help: "One a line, such as header X-RestLi-Method: FINDER, or query q: author. * is any value. May be left out.", Value: conditionLines(e.When), Lines: true, Most: 8000},
 	}
 }
 
 // endpointFields are the fields of what holds for an endpoint.
-func endpointFields(e *catalog.Endpoint) []field {
-	return []field{
+func endpointFields(e *catalog.Endpoint) []entry {
+	return []entry{
 		{Name: "application", Label: "Application limit", Help: limitHelp, Value: e.Limits.Application.String(), Required: true},
 		{Name: "member", Label: "Member limit", Help: "The same, for each member.", Value: e.Limits.Member.String(), Required: true},
 		{Name: "cost", Label: "Cost", Help: "Calls that one request is charged: 1 to " + group(quota.MaxCost) + ".", Value: strconv.FormatInt(e.Cost, 10), Required: true},
@@ -135,7 +135,7 @@ func readEndpoint(form url.Values, holds *catalog.Endpoint) (put registry.PutEnd
 	}
 	cost, err := strconv.ParseInt(strings.TrimSpace(form.Get("cost")), 10, 64)
 	if err != nil || cost < 1 || cost > quota.MaxCost {
-		return put, wrong("cost", "Must be a whole number from 1 to %s.", group(quota.MaxCost))
+		return put, misfilled("cost", "Must be a whole number from 1 to %s.", group(quota.MaxCost))
 	}
 	put.Cost = ifOther(cost, holds.Cost)
 	put.Shadow = ifOther(form.Get("shadow") == "true", holds.Shadow)
@@ -179,10 +179,10 @@ func readConditions(text string) (c catalog.Conditions, err error) {
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		to, known := map[string]map[string]string{"header": c.Header, "query": c.Query}[kind]
 		if !ok || !known || name == "" || value == "" {
-			return c, wrong("when", "%.64q is no condition: write it as header NAME: VALUE, or query NAME: VALUE.", line)
+			return c, misfilled("when", "%.64q is no condition: write it as header NAME: VALUE, or query NAME: VALUE.", line)
 		}
 		if _, twice := to[name]; twice {
-			return c, wrong("when", "%s %.64s is named twice.", kind, name)
+			return c, misfilled("when", "%s %.64s is named twice.", kind, name)
 		}
 		to[name] = value
 	}

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,48 +44,51 @@ func TestScreenshotsOfOperatorPages(t *testing.T) {
 		b := s.browser(operatorEmail)
 		sessions[s] = b.client.Jar.Cookies(b.request("GET", "/", nil).URL)[0].Value
 	}
+	look := func(context.Context) error { return nil }
 	// send fills a form in, sends it, and waits for what follows.
-	send := func(form, fill, follows string) []chromedp.Action[chromedp.Void] {
+	send := func(form, fill, follows string) func(context.Context) error {
 		script := fmt.Sprintf("(() => { const f = document.querySelector(%q); %s; f.submit(); return {} })()", form, fill)
-		return []chromedp.Action[chromedp.Void]{chromedp.Evaluate[chromedp.Void](script), chromedp.WaitVisible(follows)}
+		return func(ctx context.Context) error {
+			return chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](script), chromedp.WaitVisible(follows))
+		}
 	}
 	for _, shot := range []struct {
 		name string
 		site *site
 		path string
-		then []chromedp.Action[chromedp.Void]
+		then func(context.Context) error
 	}{
-		{"apps", much, "/operator/apps", nil},
-		{"apps-search-none", much, "/operator/apps?q=nothing", nil},
-		{"apps-none", none, "/operator/apps", nil},
-		{"app", much, "/operator/apps/acme?saved", nil},
-		{"app-plain", much, "/operator/apps/much", nil},
-		{"endpoints", much, "/operator/endpoints", nil},
-		{"endpoints-none", none, "/operator/endpoints", nil},
-		{"endpoint", much, "/operator/endpoints/posts.create", nil},
-		{"endpoint-own", much, "/operator/endpoints/likes.find", nil},
+		{"apps", much, "/operator/apps", look},
+		{"apps-search-none", much, "/operator/apps?q=nothing", look},
+		{"apps-none", none, "/operator/apps", look},
+		{"app", much, "/operator/apps/acme?saved", look},
+		{"app-plain", much, "/operator/apps/much", look},
+		{"endpoints", much, "/operator/endpoints", look},
+		{"endpoints-none", none, "/operator/endpoints", look},
+		{"endpoint", much, "/operator/endpoints/posts.create", look},
+		{"endpoint-own", much, "/operator/endpoints/likes.find", look},
 		{"endpoint-wrong", much, "/operator/endpoints/posts.find", send("#set", `f.member.value = "many"`, "[aria-invalid]")},
 		{"preview", much, "/operator/endpoints/posts.create", send("#set", `f.application.value = "750"; f.member.value = "25"`, "#preview")},
 		{"preview-suspend", much, "/operator/apps/acme", send("form:has([value=suspend])", "", "#preview")},
 		{"preview-remove", much, "/operator/endpoints/likes.find", send("form:has([value=remove])", "", "#preview")},
-		{"tiers", much, "/operator/tiers", nil},
-		{"tiers-none", none, "/operator/tiers", nil},
-		{"tier", much, "/operator/tiers/development", nil},
-		{"tier-plain", much, "/operator/tiers/partner", nil},
-		{"nearest", much, "/operator/nearest", nil},
-		{"nearest-none", none, "/operator/nearest", nil},
-		{"audit", much, "/operator/audit", nil},
-		{"audit-none", none, "/operator/audit?before=1", nil},
-		{"health", much, "/operator/health", nil},
-		{"health-ill", none, "/operator/health", nil},
-		{"accounts", much, "/operator/accounts", nil},
-		{"accounts-remove", much, "/operator/accounts?remove=viewer%40acme.example", nil},
+		{"tiers", much, "/operator/tiers", look},
+		{"tiers-none", none, "/operator/tiers", look},
+		{"tier", much, "/operator/tiers/development", look},
+		{"tier-plain", much, "/operator/tiers/partner", look},
+		{"nearest", much, "/operator/nearest", look},
+		{"nearest-none", none, "/operator/nearest", look},
+		{"audit", much, "/operator/audit", look},
+		{"audit-none", none, "/operator/audit?before=1", look},
+		{"health", much, "/operator/health", look},
+		{"health-ill", none, "/operator/health", look},
+		{"accounts", much, "/operator/accounts", look},
+		{"accounts-remove", much, "/operator/accounts?remove=viewer%40acme.example", look},
 	} {
 		t.Run(shot.name, func(t *testing.T) {
 			for _, size := range [][2]int64{{1280, 800}, {390, 844}} {
 				for _, theme := range []string{"light", "dark"} {
 					name := fmt.Sprintf("operator-%s-%d-%s.png", shot.name, size[0], theme)
-					picture, wider, err := screenshot(browser, shot.site.server.URL, shot.path, sessions[shot.site], theme, size[0], size[1], shot.then...)
+					picture, wider, err := screenshot(browser, shot.site.server.URL, shot.path, sessions[shot.site], theme, size[0], size[1], shot.then)
 					if err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}

@@ -1,6 +1,8 @@
 package portal
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -163,6 +165,54 @@ func TestPreviewIsWhatIsDone(t *testing.T) {
 	}
 	if got, _ := s.holds("acme", "posts.create"); got.Application != 7 {
 		t.Errorf("%+v holds", got)
+	}
+}
+
+// A preview names the first that it touches, and says how many more there are.
+func TestPreviewOfMany(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("catch_all: {application: 1, member: 1}\napplications:\n")
+	for i := range 150 {
+		fmt.Fprintf(&text, "  - {id: app-%03d}\n", i)
+	}
+	b := openSite(t, text.String()).browser(operatorEmail)
+	got := b.save("/operator/endpoints/%2A", url.Values{"do": {"set"}, "application": {"2"}, "member": {"1"}, "cost": {"1"}, "shadow": {"false"}})
+	if touches := got.one(t, "touches"); got.one(t, "touched") != "Touches 150 limits of 150 applications." || strings.Count(touches, "1 → 2") != shownTouches || !strings.Contains(got.body, "and 125 more") {
+		t.Errorf("%s %s", got.one(t, "touched"), touches)
+	}
+}
+
+// What is kept although the node could not take it up is not said to have failed, nor to hold.
+func TestChangeThatIsNotTakenUp(t *testing.T) {
+	s := openSite(t, sample, func(o *Options) {
+		o.Operators.Changed = func(context.Context) error { return errors.New("secret cause") }
+	})
+	b := s.browser(operatorEmail)
+	got := b.post("/operator/apps/acme", b.post("/operator/apps/acme", url.Values{"do": {"suspend"}}).hiddenOf(t))
+	if got.status != 503 || !strings.Contains(got.body, "The change is kept") || strings.Contains(got.body, "secret cause") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// Behind a proxy that strips portal_url's path, everything leads to that path.
+func TestOperatorPagesBelowAPath(t *testing.T) {
+	s := openSite(t, sample, func(o *Options) { o.URL.Path = "/portal" })
+	b := s.browser(operatorEmail)
+	preview := b.post("/operator/tiers/development", url.Values{"do": {"set"}, "endpoint": {"*"}, "member": {"3"}})
+	form := all(all(preview.document(t), having("id", "preview"))[0], having("action", ""))
+	if action, _ := attribute(form[0], "action"); action != "/portal/operator/tiers/development" {
+		t.Errorf("the preview is sent to %s", action)
+	}
+	got := b.post("/operator/tiers/development", preview.hiddenOf(t))
+	if to := got.header.Get("Location"); got.status != 303 || to != "/portal/operator/tiers/development?saved" {
+		t.Errorf("%d to %s", got.status, to)
+	}
+	for _, page := range operatorTabs {
+		for _, link := range all(b.get("/operator/"+page.page).document(t), having("href", "")) {
+			if href, _ := attribute(link, "href"); !strings.HasPrefix(href, "/portal/") && !strings.HasPrefix(href, "#") && !strings.HasPrefix(href, "?") {
+				t.Errorf("%s leads to %s", page.page, href)
+			}
+		}
 	}
 }
 

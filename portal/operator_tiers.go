@@ -29,7 +29,7 @@ func (p *Portal) operatorTiers(v *visit) error { return p.showOperatorTiers(v, n
 func (p *Portal) showOperatorTiers(v *visit, s *sent) error {
 	snapshot := p.Catalog()
 	body := operatorTiersBody{Total: count(int64(len(snapshot.Tiers())), "tier", "tiers"), Add: s.form("add", "Preview",
-		field{Name: "name", Label: "Name", Help: "Its limits are set on its own page.", Required: true, Most: 256},
+		entry{Name: "name", Label: "Name", Help: "Its limits are set on its own page.", Required: true, Most: 256},
 	)}
 	some, pages := paged(snapshot.Tiers(), v.r.URL.Query(), p.operatorPath("tiers"))
 	body.Pages = pages
@@ -69,7 +69,7 @@ func (p *Portal) addOperatorTier(v *visit) error {
 			return plan{}, fieldError{"name", fault.New(fault.Conflict, "There is a tier of this name already.")}
 		}
 		if !registry.ValidID(name) {
-			return plan{}, wrong("name", "Must be 1 to 256 bytes of UTF-8 without control characters.")
+			return plan{}, misfilled("name", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
 		return plan{registry.PutTier{Name: name}, p.itemPath("tiers", name)}, nil
 	})

@@ -13,12 +13,12 @@ type form struct {
 	Do      string // what the page is asked to do
 	Button  string
 	Problem string // what is wrong with it as a whole; empty: nothing
-	Fields  []field
+	Fields  []entry
 	Across  bool // they stand side by side where there is room
 }
 
-// field is what is filled in.
-type field struct {
+// entry is a field of a form.
+type entry struct {
 	ID, Name, Label string
 	Help            string
 	Value           string
@@ -26,22 +26,22 @@ type field struct {
 	Type            string // as of an input; empty: text
 	Required        bool
 	Most            int      // characters, at most; 0: a hundred
-	Options         []option // where there are any, one of them is chosen
+	Options         []choice // where there are any, one of them is chosen
 	Hints           []string // what may be meant
 	Lines           bool     // it has several lines
 	Checked         bool     // of a box that is ticked or not
 }
 
-type option struct {
+type choice struct {
 	Value, Label string
 	Selected     bool
 }
 
 // choices returns options by their values and labels, of which one is selected.
-func choices(selected string, pairs ...[2]string) []option {
-	all := make([]option, len(pairs))
+func choices(selected string, pairs ...[2]string) []choice {
+	all := make([]choice, len(pairs))
 	for i, p := range pairs {
-		all[i] = option{p[0], p[1], p[0] == selected}
+		all[i] = choice{p[0], p[1], p[0] == selected}
 	}
 	return all
 }
@@ -54,8 +54,8 @@ type fieldError struct {
 
 func (e fieldError) Unwrap() error { return e.error }
 
-// wrong returns the error of a field that is not filled in as it has to be.
-func wrong(field, format string, args ...any) error {
+// misfilled returns the error of a field that is not filled in as it has to be.
+func misfilled(field, format string, args ...any) error {
 	return fieldError{field, fault.New(fault.Invalid, format, args...)}
 }
 
@@ -85,7 +85,7 @@ func isFormError(err error) bool {
 }
 
 // form returns a form, filled in as it was sent where it is the one that was.
-func (s *sent) form(do, button string, fields ...field) form {
+func (s *sent) form(do, button string, fields ...entry) form {
 	f := form{Do: do, Button: button, Fields: fields}
 	isSent := s != nil && s.values.Get("do") == do
 	var at fieldError
@@ -109,7 +109,7 @@ func (s *sent) form(do, button string, fields ...field) form {
 }
 
 // fill fills a field in as it was sent. A password is typed again.
-func (f *field) fill(values url.Values) {
+func (f *entry) fill(values url.Values) {
 	switch f.Type {
 	case "password":
 	case "checkbox":
