@@ -7,6 +7,8 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
+const shownNearest = 25 // entries of each list, at most
+
 // operatorNearestBody is what the page of those who are nearest to their limits is told.
 type operatorNearestBody struct {
 	operating
@@ -43,16 +45,16 @@ func (p *Portal) operatorNearest(v *visit) error {
 	}
 	body := operatorNearestBody{
 		operating: v.operating("nearest", "Nearest limits", nil), At: s.At, Applications: count(int64(s.Applications), "application", "applications"),
-		WouldRefuse: s.WouldRefuse, Most: usage.MaxSurvey,
+		WouldRefuse: s.WouldRefuse, Most: shownNearest,
 	}
-	for _, n := range s.Nearest {
+	for _, n := range s.Nearest[:min(len(s.Nearest), shownNearest)] {
 		limit := int64(n.Limit)
 		body.Nearest = append(body.Nearest, nearRow{
 			Application: p.nameOf(n.Application), Path: p.itemPath("apps", n.Application), Endpoint: n.Endpoint,
 			Used: n.Used, Limit: limit, Refused: n.Refused, Meter: newMeter(n.Endpoint, &limit, n.Used, s.Day.End),
 		})
 	}
-	for _, one := range s.Shadow {
+	for _, one := range s.Shadow[:min(len(s.Shadow), shownNearest)] {
 		body.Shadow = append(body.Shadow, shadowRow{p.nameOf(one.Application), p.itemPath("apps", one.Application), one})
 	}
 	return v.show(http.StatusOK, "operator-nearest", page{Title: "Nearest limits · operators", Body: body})
