@@ -18,6 +18,11 @@
 // what the template makes: nothing is worded or drawn twice. Nothing is written into a page but by html/template, and the
 // Content-Security-Policy lets no script or style run that is not a file of ours.
 //
+// # Operators
+//
+// The pages below /operator change the catalog by [registry.Runtime], all in the same way ([Portal.change]): a form that is sent leads to a preview of what would
+// change and whom it would touch, and what is sent from there is done, as long as it is still that.
+//
 // # Paths
 //
 // An application's id is one escaped segment, whatever is in it ([segment]). A portal_url with a path is put before all of them; a request is taken with
