@@ -22,22 +22,53 @@ var access = map[string][5]int{
 	"GET /apps/{id}/live":       {401, 404, 200, 200, 200},
 	"GET /apps/{id}/usage.csv":  {303, 404, 200, 200, 200},
 	"GET /apps/{id}/usage.json": {303, 404, 200, 200, 200},
+
+	"GET /operator":                 {303, 404, 404, 404, 303},
+	"GET /operator/apps":            {303, 404, 404, 404, 200},
+	"POST /operator/apps":           {303, 404, 404, 404, 400}, // with a form that says nothing
+	"GET /operator/apps/{id}":       {303, 404, 404, 404, 200},
+	"POST /operator/apps/{id}":      {303, 404, 404, 404, 400},
+	"GET /operator/endpoints":       {303, 404, 404, 404, 200},
+	"POST /operator/endpoints":      {303, 404, 404, 404, 400},
+	"GET /operator/endpoints/{id}":  {303, 404, 404, 404, 200},
+	"POST /operator/endpoints/{id}": {303, 404, 404, 404, 400},
+	"GET /operator/tiers":           {303, 404, 404, 404, 200},
+	"POST /operator/tiers":          {303, 404, 404, 404, 400},
+	"GET /operator/tiers/{id}":      {303, 404, 404, 404, 200},
+	"POST /operator/tiers/{id}":     {303, 404, 404, 404, 400},
+	"GET /operator/nearest":         {303, 404, 404, 404, 200},
+	"GET /operator/audit":           {303, 404, 404, 404, 200},
+	"GET /operator/health":          {303, 404, 404, 404, 200},
+	"GET /operator/accounts":        {303, 404, 404, 404, 200},
+	"POST /operator/accounts":       {303, 404, 404, 404, 400},
+}
+
+// named returns the id of something whose page is at a path.
+func named(path string) string {
+	switch {
+	case strings.HasPrefix(path, "/operator/endpoints/"):
+		return "posts.create"
+	case strings.HasPrefix(path, "/operator/tiers/"):
+		return "development"
+	default:
+		return "acme"
+	}
 }
 
 // Each route is answered to each who may ask as the table says, and is in the table; and every answer has the headers that protect it.
 func TestAccess(t *testing.T) {
 	s := openSite(t, sample)
 	who := []string{"", "other@beta.example", "viewer@acme.example", "admin@acme.example", "operator@example.com"}
-	named := map[string]bool{}
+	served := map[string]bool{}
 	for _, route := range routes() {
 		name := route.method + " " + route.path
-		named[name] = true
+		served[name] = true
 		want, ok := access[name]
 		if !ok {
 			t.Errorf("%s is served, and no test says to whom", name)
 			continue
 		}
-		path := strings.ReplaceAll(route.path, "{id}", "acme")
+		path := strings.ReplaceAll(route.path, "{id}", named(route.path))
 		if strings.HasPrefix(path, "/static/") {
 			path = s.portal.files.path("style.css")
 		}
@@ -71,7 +102,7 @@ func TestAccess(t *testing.T) {
 		}
 	}
 	for name := range access {
-		if !named[name] {
+		if !served[name] {
 			t.Errorf("the table has %s, which is not served", name)
 		}
 	}

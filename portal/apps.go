@@ -2,19 +2,13 @@ package portal
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 )
 
-const (
-	appsPage   = 50 // applications on a page
-	appsSearch = 10 // from more than that on they can be searched
-)
+const appsSearch = 10 // from more applications than that on they can be searched
 
 // appsBody is what the list of applications is told.
 type appsBody struct {
@@ -36,12 +30,6 @@ type appRow struct {
 	Nearest              *meter
 }
 
-// pager leads from one page of a list to others.
-type pager struct {
-	Number, Of    int
-	Before, After string // paths; empty: there is none
-}
-
 // apps lists the applications that somebody may see.
 func (p *Portal) apps(v *visit) error {
 	visible, err := p.visible(v)
@@ -56,7 +44,7 @@ func (p *Portal) apps(v *visit) error {
 	if len(visible) > 0 {
 		body.Total = count(int64(len(visible)), "application", "applications")
 	}
-	visible, body.Pages = p.paged(visible, query)
+	visible, body.Pages = paged(visible, query, p.path("/apps"))
 	for _, a := range visible {
 		row := appRow{ID: a.ID, Name: displayName(a), Tier: a.Tier, Path: p.applicationPath(a.ID, "analytics"), Suspended: a.Suspended}
 		report, err := p.Usage.Today(v.r.Context(), a.ID, "")
@@ -95,37 +83,4 @@ func (p *Portal) visible(v *visit) ([]*catalog.Application, error) {
 		}
 	}
 	return visible, nil
-}
-
-// paged returns the part of a list that the query asks for; nil for the pager where it fits on one page.
-func (p *Portal) paged(all []*catalog.Application, query url.Values) ([]*catalog.Application, *pager) {
-	of := (len(all) + appsPage - 1) / appsPage
-	if of <= 1 {
-		return all, nil
-	}
-	number, err := strconv.Atoi(query.Get("page"))
-	if err != nil {
-		number = 1
-	}
-	number = max(1, min(number, of))
-	pages := &pager{Number: number, Of: of}
-	to := func(number int) string {
-		next := url.Values{"page": {strconv.Itoa(number)}}
-		if q := query.Get("q"); q != "" {
-			next.Set("q", q)
-		}
-		return p.path("/apps?" + next.Encode())
-	}
-	if number > 1 {
-		pages.Before = to(number - 1)
-	}
-	if number < of {
-		pages.After = to(number + 1)
-	}
-	return all[(number-1)*appsPage : min(number*appsPage, len(all))], pages
-}
-
-// contains reports whether s has part, whatever their case.
-func contains(s, part string) bool {
-	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
 }

@@ -25,6 +25,7 @@ type pages map[string]*template.Template
 type page struct {
 	Title   string
 	Account string // empty: nobody is signed in
+	Operate bool   // the account is an operator's
 	Script  string // the file of a script; empty: the page has none
 	Body    any    // what the page itself is told
 }
@@ -32,13 +33,16 @@ type page struct {
 // readPages reads all templates. Those that several pages need are in pages/frame.
 func (p *Portal) readPages() (pages, error) {
 	funcs := template.FuncMap{
-		"path":  p.path,
-		"file":  func(name string) string { return p.path(p.files.path(name)) },
-		"group": group,
-		"calls": newCalls,
-		"clock": func(t time.Time) string { return t.UTC().Format("15:04:05") },
-		"until": func(t time.Time) string { return t.UTC().Format("15:04") },
-		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"path":    p.path,
+		"file":    func(name string) string { return p.path(p.files.path(name)) },
+		"group":   group,
+		"calls":   newCalls,
+		"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
+		"until":   func(t time.Time) string { return t.UTC().Format("15:04") },
+		"moment":  moment,
+		"grouped": grouped,
+		"setting": settingWords,
+		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
 	frame, err := template.New("").Funcs(funcs).ParseFS(embedded, "pages/frame/*.html")
 	if err != nil {
@@ -67,7 +71,7 @@ func (p *Portal) readPages() (pages, error) {
 // show answers with a page.
 func (v *visit) show(status int, name string, of page) error {
 	if v.account != nil {
-		of.Account = v.account.Email
+		of.Account, of.Operate = v.account.Email, v.account.Operator
 	}
 	var b bytes.Buffer
 	if err := v.portal.pages[name].ExecuteTemplate(&b, "frame", of); err != nil {

@@ -18,6 +18,11 @@
 // what the template makes: nothing is worded or drawn twice. Nothing is written into a page but by html/template, and the
 // Content-Security-Policy lets no script or style run that is not a file of ours.
 //
+// # Operators
+//
+// The pages below /operator change the catalog by [registry.Runtime], all in the same way ([Portal.change]): a form that is sent leads to a preview of what would
+// change and whom it would touch, and what is sent from there is done, as long as it is still that.
+//
 // # Paths
 //
 // An application's id is one escaped segment, whatever is in it ([segment]). A portal_url with a path is put before all of them; a request is taken with
@@ -62,8 +67,10 @@ type Options struct {
 	URL *url.URL
 	// Gateway is where callers find the gateway, as http://HOST:PORT, for the commands that pages show; empty: that is not known.
 	Gateway string
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Operators is for the operators' pages alone.
+	Operators OperatorOptions
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Portal is an [http.Handler]. It is safe for concurrent use.
@@ -94,6 +101,7 @@ func New(o Options) (*Portal, error) {
 		{"URL", o.URL == nil},
 		{"Now", o.Now == nil},
 		{"Log", o.Log == nil},
+		{"Operators." + o.Operators.missing(), o.Operators.missing() != ""},
 	} {
 		if need.missing {
 			return nil, errors.New("portal: Options need " + need.name)

@@ -23,7 +23,7 @@ const (
 // route is one thing that can be asked for.
 type route struct {
 	method string // GET stands for HEAD, too
-	path   string // of segments; {id} is an application's
+	path   string // of segments; {id} is an application's, or what else the page is of
 	needs  need
 	plain  bool // it is for programs: errors are no pages
 	serve  func(*Portal, *visit) error
@@ -44,6 +44,24 @@ func routes() []route {
 		{"GET", "/apps/{id}/live", mayView, true, (*Portal).live},
 		{"GET", "/apps/{id}/usage.csv", mayView, false, (*Portal).usageCSV},
 		{"GET", "/apps/{id}/usage.json", mayView, false, (*Portal).usageJSON},
+		{"GET", "/operator", mayOperate, false, (*Portal).operator},
+		{"GET", "/operator/apps", mayOperate, false, (*Portal).operatorApps},
+		{"POST", "/operator/apps", mayOperate, false, (*Portal).addOperatorApp},
+		{"GET", "/operator/apps/{id}", mayOperate, false, (*Portal).operatorApp},
+		{"POST", "/operator/apps/{id}", mayOperate, false, (*Portal).changeOperatorApp},
+		{"GET", "/operator/endpoints", mayOperate, false, (*Portal).operatorEndpoints},
+		{"POST", "/operator/endpoints", mayOperate, false, (*Portal).addOperatorEndpoint},
+		{"GET", "/operator/endpoints/{id}", mayOperate, false, (*Portal).operatorEndpoint},
+		{"POST", "/operator/endpoints/{id}", mayOperate, false, (*Portal).changeOperatorEndpoint},
+		{"GET", "/operator/tiers", mayOperate, false, (*Portal).operatorTiers},
+		{"POST", "/operator/tiers", mayOperate, false, (*Portal).addOperatorTier},
+		{"GET", "/operator/tiers/{id}", mayOperate, false, (*Portal).operatorTier},
+		{"POST", "/operator/tiers/{id}", mayOperate, false, (*Portal).changeOperatorTier},
+		{"GET", "/operator/nearest", mayOperate, false, (*Portal).operatorNearest},
+		{"GET", "/operator/audit", mayOperate, false, (*Portal).operatorAudit},
+		{"GET", "/operator/health", mayOperate, false, (*Portal).operatorHealth},
+		{"GET", "/operator/accounts", mayOperate, false, (*Portal).operatorAccounts},
+		{"POST", "/operator/accounts", mayOperate, false, (*Portal).changeOperatorAccounts},
 	}
 }
 

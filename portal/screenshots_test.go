@@ -63,7 +63,7 @@ func TestScreenshots(t *testing.T) {
 		}{{1280, 800}, {390, 844}} {
 			for _, theme := range []string{"light", "dark"} {
 				name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
-				picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height)
+				picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height, func(context.Context) error { return nil })
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -78,8 +78,8 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// screenshot returns a picture of a page as somebody sees it, and whether it is wider than the window.
-func screenshot(browser context.Context, site, path, session, theme string, width, height int64) (picture []byte, wider bool, err error) {
+// screenshot returns a picture of a page as somebody sees it, once then has done something on it, and whether it is wider than the window.
+func screenshot(browser context.Context, site, path, session, theme string, width, height int64, then func(context.Context) error) (picture []byte, wider bool, err error) {
 	ctx, cancel := context.WithTimeout(browser, testkit.BrowserPatience)
 	defer cancel()
 	if _, err := chromedp.Call(ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
@@ -96,6 +96,9 @@ func screenshot(browser context.Context, site, path, session, theme string, widt
 	}
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate(site+path), chromedp.WaitVisible("#content")); err != nil {
 		return nil, false, fmt.Errorf("opening: %w", err)
+	}
+	if err := then(ctx); err != nil {
+		return nil, false, fmt.Errorf("after opening: %w", err)
 	}
 	for live := false; !live; { // where a page has something live
 		live, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`(document.getElementById("state")?.textContent ?? "Live") === "Live"`))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,7 +98,8 @@ type site struct {
 	registry *sqlregistry.Registry
 	counts   *counts
 	history  *usage.History
-	snapshot *catalog.Snapshot
+	snapshot *catalog.Snapshot                // as it was applied
+	now      atomic.Pointer[catalog.Snapshot] // that holds
 	logged   *bytes.Buffer
 }
 
@@ -123,6 +126,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	must(err)
 	s.snapshot, err = catalog.NewSnapshot(parsed, catalog.Options{})
 	must(err)
+	s.now.Store(s.snapshot)
 	for email, operator := range map[string]bool{"viewer@acme.example": false, "admin@acme.example": false, "other@beta.example": false, "operator@example.com": true} {
 		_, err := s.registry.AddAccount(t.Context(), registry.NewAccount{Email: email, Operator: operator}, "")
 		must(err)
@@ -140,7 +144,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	must(err)
 	day := rule.At(at)
 	s.counts = &counts{day: day, of: map[string][]usage.Counts{}, members: map[string]map[string]usage.MemberCounts{}}
-	reader, err := usage.New(usage.Options{Catalog: func() *catalog.Snapshot { return s.snapshot }, Counters: s.counts, Now: func() time.Time { return at }})
+	reader, err := usage.New(usage.Options{Catalog: s.now.Load, Counters: s.counts, Now: func() time.Time { return at }})
 	must(err)
 	s.history, err = usage.NewHistory(usage.HistoryOptions{
 		Store: s.registry, Day: s.counts.Day, Decided: func(func(usage.Decided)) {}, Days: 400, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
@@ -149,7 +153,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s.server = httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: s.server.Listener.Addr().String()}
 	o := Options{
-		Accounts: s.registry, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
+		Accounts: s.registry, Catalog: s.now.Load, Usage: reader, History: s.history, SignIn: s.signInBy,
 		Caller: func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer acme" {
 				return identity.Caller{}, fault.New(fault.Unauthorized, "No token.")
@@ -158,6 +162,9 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 		},
 		From: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") }, URL: base, Gateway: "http://gateway.example",
 		Now: func() time.Time { return at }, Log: slog.New(slog.NewTextHandler(s.logged, nil)),
+		Operators: OperatorOptions{
+			Runtime: s.registry, Audit: s.registry.Audit, Changed: s.refresh, HashPassword: hashPassword, Health: func() Health { return well(day) },
+		},
 	}
 	for _, c := range change {
 		c(&o)
@@ -169,6 +176,38 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	t.Cleanup(s.server.Close)
 	t.Cleanup(s.portal.Close)
 	return s
+}
+
+// refresh takes up the registry's catalog.
+func (s *site) refresh(ctx context.Context) error {
+	c, version, err := s.registry.Catalog(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := catalog.NewSnapshot(c, catalog.Options{Version: version})
+	if err != nil {
+		return err
+	}
+	s.now.Store(snapshot)
+	return nil
+}
+
+// hashPassword is as long-winded as tests can bear: not at all.
+func hashPassword(_ context.Context, word string) (string, error) {
+	if len(word) < 12 {
+		return "", fault.New(fault.Invalid, "A password has at least 12 characters.")
+	}
+	return fmt.Sprintf("$hash$of-%d", len(word)), nil
+}
+
+// well is the health of a node with which all is well.
+func well(day quota.Day) Health {
+	return Health{
+		Version: "v1.2.3", Day: day, CatalogVersion: 7,
+		Ledger:     LedgerHealth{Durability: "disk", WhenDown: "refuse", DiskBytes: 300 << 20, FreeBytes: 40 << 30, Accounts: 1234},
+		Protection: &ProtectionHealth{Limit: 64, InFlight: 3, Latency: 12 * time.Millisecond, UsualLatency: 15 * time.Millisecond},
+		Listeners:  []Listener{{"gateway", "127.0.0.1:8080"}, {"portal", "127.0.0.1:8081"}, {"admin", "127.0.0.1:8082"}, {"ops", "127.0.0.1:9090"}},
+	}
 }
 
 func (s *site) signInBy(ctx context.Context, email, word string, from netip.Addr) (registry.Account, error) {

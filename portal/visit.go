@@ -48,8 +48,8 @@ func (v *visit) serve() (err error) {
 // enter finds out who asks, and whether they may.
 func (v *visit) enter(id string) error {
 	to := v.to
+	v.r.SetPathValue("id", id)
 	if to.path == "/static/{id}" || to.path == "/v1/usage" { // nobody's session matters there
-		v.r.SetPathValue("id", id)
 		return nil
 	}
 	if err := v.identify(); err != nil || to.needs == anybody {

@@ -23,6 +23,9 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 	n.pages, err = portal.New(portal.Options{
 		Accounts: n.registry, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, Caller: caller,
 		From: gateway.Proxies(n.config.Edge.TrustedProxies).Client, URL: n.portalURL(), Gateway: n.gatewayURL(), Now: n.now, Log: n.log,
+		Operators: portal.OperatorOptions{
+			Runtime: n.registry, Audit: n.registry.Audit, Changed: n.snapshots.refresh, HashPassword: n.passwords.Hash, Health: n.health,
+		},
 	})
 	if err != nil {
 		return err

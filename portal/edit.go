@@ -1,0 +1,210 @@
+package portal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
+)
+
+// plan is a change of the catalog that a form asks for.
+type plan struct {
+	edit registry.Edit
+	next string // the path where to go on when it is done
+}
+
+// change does what a form asks for, in two steps: sent first, the form leads to a preview of whom it touches; sent again from there, it is done, unless it would
+// touch somebody else by then. A form that cannot be done is shown again. at is the tab that it belongs to.
+func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, read func(do string, form url.Values) (plan, error)) error {
+	form, err := v.readForm()
+	if err != nil {
+		return err
+	}
+	var edited registry.Edited
+	asked, err := read(form.Get("do"), form)
+	if err == nil {
+		edited, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email, DryRun: true})
+	}
+	seen := digest(edited)
+	if err == nil {
+		if form.Get("seen") != seen {
+			return p.preview(v, at, form, asked.edit, edited)
+		}
+		_, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email})
+	}
+	if isFormError(err) {
+		return again(v, &sent{values: form, err: err})
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.Operators.Changed(v.r.Context()); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "The change is kept, but this node could not take it up yet; it goes on trying.")
+	}
+	http.Redirect(v.w, v.r, asked.next+"?saved", http.StatusSeeOther)
+	return nil
+}
+
+// digest names what an edit changes: a preview that was looked at says by it what it showed.
+func digest(e registry.Edited) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", fmt.Sprintf("%+v", e)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// errNotOffered is the error of a form that no page has.
+var errNotOffered = fault.New(fault.Invalid, "The form asks for something that this page does not do.")
+
+// readCommon returns what the forms ask for that the pages of all kinds of items have.
+func (p *Portal) readCommon(page string, noun registry.Noun, id, do string, form url.Values) (plan, error) {
+	switch do {
+	case "revert":
+		return plan{registry.Revert{Noun: noun, ID: id, Field: form.Get("field")}, p.itemPath(page, id)}, nil
+	case "remove":
+		return plan{registry.Remove{Noun: noun, ID: id}, p.operatorPath(page)}, nil
+	default:
+		return plan{}, errNotOffered
+	}
+}
+
+// previewBody is what the preview of a change is told.
+type previewBody struct {
+	operating
+	Consequence string // what it means beyond limits; empty: nothing
+	Again       bool   // it is not what was looked at before
+	Hidden      []hidden
+	Changes     []changeRow
+	Touched     string // whom it touches
+	Touches     []touchRow
+	More        string // how many more it touches; empty: none
+	Back        string
+	Button      string
+	Danger      bool // it takes something away
+}
+
+type hidden struct{ Name, Value string }
+
+// changeRow is one change in what holds.
+type changeRow struct{ Sign, Word, Noun, Name, Field, From, To string }
+
+// touchRow is an application whose limits for an endpoint change.
+type touchRow struct {
+	Application, Endpoint string
+	OfApplication         fromTo
+	OfMember              fromTo
+}
+
+// fromTo is a limit before and after.
+type fromTo struct{ From, To string }
+
+// IsSame reports whether it does not change.
+func (f fromTo) IsSame() bool { return f.From == f.To }
+
+func newFromTo(from, to quota.Limit) fromTo { return fromTo{limitWords(from), limitWords(to)} }
+
+// opWords are what happens, as words.
+var opWords = map[catalog.Op]string{catalog.Added: "Added", catalog.Changed: "Changed", catalog.Removed: "Removed", catalog.Kept: "Kept"}
+
+const shownTouches = 25 // limits that a preview names
+
+// preview shows what a change would change, and whom it would touch.
+func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edit, edited registry.Edited) error {
+	heading, consequence := p.describe(edit)
+	body := previewBody{operating: v.operating(at, heading, nil), Consequence: consequence, Again: form.Has("seen"), Back: p.operatorPath(at)}
+	if id := v.r.PathValue("id"); id != "" {
+		body.Back = p.itemPath(at, id)
+	}
+	body.Button = "Save"
+	switch e := edit.(type) {
+	case registry.Remove:
+		body.Button, body.Danger = "Remove", true
+	case registry.PutApplication:
+		if e.Suspended != nil && *e.Suspended {
+			body.Button, body.Danger = "Suspend", true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		if name != "seen" {
+			body.Hidden = append(body.Hidden, hidden{name, form.Get(name)})
+		}
+	}
+	body.Hidden = append(body.Hidden, hidden{"seen", digest(edited)})
+	for _, c := range edited.Changes {
+		body.Changes = append(body.Changes, changeRow{string(rune(c.Op)), opWords[c.Op], c.Noun, c.Name, c.Field, orDash(c.From), orDash(c.To)})
+	}
+	t := edited.Touched
+	if body.Touched = "Nobody's limits change."; t.Limits > 0 {
+		body.Touched = "Touches " + count(int64(t.Limits), "limit", "limits") + " of " + count(int64(t.Applications), "application", "applications") + "."
+	}
+	first := t.First[:min(len(t.First), shownTouches)]
+	for _, one := range first {
+		body.Touches = append(body.Touches, touchRow{
+			one.Application, one.Endpoint, newFromTo(one.Before.Application, one.After.Application), newFromTo(one.Before.Member, one.After.Member),
+		})
+	}
+	if more := t.Limits - len(first); more > 0 {
+		body.More = "and " + group(int64(more)) + " more"
+	}
+	return v.show(http.StatusOK, "operator-preview", page{Title: heading, Body: body})
+}
+
+// describe says what an edit does, and what follows beyond limits.
+func (p *Portal) describe(edit registry.Edit) (heading, consequence string) {
+	s := p.Catalog()
+	switch e := edit.(type) {
+	case registry.PutApplication:
+		app, known := s.Application(e.ID)
+		switch {
+		case !known:
+			return "Add application " + e.ID, ""
+		case e.Suspended != nil && *e.Suspended:
+			return "Suspend " + displayName(app), "Every call of the application is answered 403 until it is resumed. What it has used stays as it is."
+		case e.Suspended != nil:
+			return "Resume " + displayName(app), "Its calls are admitted again, within its limits."
+		case e.Shadow != nil && *e.Shadow:
+			return "Turn shadow mode on for " + displayName(app), "It is refused nothing: what a limit would refuse is let pass, uncharged, and counted as refused."
+		case e.Shadow != nil:
+			return "Turn shadow mode off for " + displayName(app), "Its limits refuse calls again, also those that are reached by now."
+		default:
+			return "Change " + displayName(app), ""
+		}
+	case registry.PutEndpoint:
+		switch _, known := s.Endpoint(e.ID); {
+		case !known:
+			return "Add endpoint " + e.ID, "Calls that match it are counted under it from then on, and no longer under the endpoint that matched them before."
+		case e.Shadow != nil && *e.Shadow:
+			return "Change endpoint " + e.ID, "In shadow mode nobody is refused: what a limit would refuse is let pass, uncharged, and counted as refused."
+		default:
+			return "Change endpoint " + e.ID, ""
+		}
+	case registry.PutTier:
+		if _, known := s.Tier(e.Name); !known {
+			return "Add tier " + e.Name, ""
+		}
+		return "Change tier " + e.Name, ""
+	case registry.PutOverride:
+		return "Set an override of " + e.Application, ""
+	case registry.ClearOverride:
+		return "Clear an override of " + e.Application, "What the file, its tier or the endpoint says holds again."
+	case registry.Revert:
+		return "Take back what was set of " + string(e.Noun) + " " + e.ID, "What lies under it holds again: the file's, or what it was added with."
+	case registry.Remove:
+		return "Remove " + string(e.Noun) + " " + e.ID, removals[e.Noun]
+	default:
+		return "Change the catalog", ""
+	}
+}
+
+// removals say what follows from removing an item, by its kind.
+var removals = map[registry.Noun]string{
+	registry.Application: "Its tokens are revoked, and its overrides and grants go, unless the catalog's file has it too. That cannot be undone.",
+	registry.Endpoint:    "What it matched is counted under the endpoint that matches next, in the end the catch-all. Overrides for it go, unless the catalog's file has it too.",
+	registry.Tier:        "What was set of it goes, unless the catalog's file has it too.",
+}

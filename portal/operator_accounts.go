@@ -1,0 +1,125 @@
+package portal
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
+)
+
+// operatorAccountsBody is what the page of accounts is told.
+type operatorAccountsBody struct {
+	operating
+	Rows     []accountRow
+	First    string // the path of the first page; empty: this is it
+	Next     string // the path of the next page; empty: there is none
+	Add      form
+	Password form
+	Removing string // the email of the account that is about to be removed; empty: none is
+}
+
+type accountRow struct {
+	registry.Account
+	Own bool // it is the one that looks
+}
+
+// operatorAccounts lists the accounts.
+func (p *Portal) operatorAccounts(v *visit) error { return p.showOperatorAccounts(v, nil) }
+
+func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
+	query := v.r.URL.Query()
+	after := query.Get("after")
+	accounts, next, err := p.Accounts.Accounts(v.r.Context(), after, perPage)
+	if err != nil {
+		return err
+	}
+	body := operatorAccountsBody{
+		Add: s.form("add", "Add the account",
+			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			entry{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
+			entry{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
+		),
+		Password: s.form("password", "Set the password",
+			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			entry{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
+		),
+		Removing: query.Get("remove"),
+	}
+	for _, a := range accounts {
+		body.Rows = append(body.Rows, accountRow{a, a.Email == v.account.Email})
+	}
+	if after != "" {
+		body.First = p.operatorPath("accounts")
+	}
+	if next != "" {
+		body.Next = p.operatorPath("accounts") + "?" + url.Values{"after": {next}}.Encode()
+	}
+	body.operating = v.operating("accounts", "Accounts", s)
+	return v.show(s.status(), "operator-accounts", page{Title: "Accounts · operators", Body: body})
+}
+
+// changeOperatorAccounts does what a form of the page asks for.
+func (p *Portal) changeOperatorAccounts(v *visit) error {
+	form, err := v.readForm()
+	if err != nil {
+		return err
+	}
+	switch err := p.changeAccounts(v.r.Context(), v.account.Email, form); {
+	case isFormError(err):
+		return p.showOperatorAccounts(v, &sent{values: form, err: err})
+	case err != nil:
+		return err
+	}
+	v.redirect("/operator/accounts?saved")
+	return nil
+}
+
+func (p *Portal) changeAccounts(ctx context.Context, actor string, form url.Values) error {
+	email, err := registry.ParseEmail(form.Get("email"))
+	if err != nil {
+		return fieldError{"email", err}
+	}
+	do := form.Get("do")
+	if email == actor && (do == "remove" || do == "demote") { // or there may be no operator left
+		return fault.New(fault.Invalid, "This is your own account: ask another operator to do that.")
+	}
+	switch do {
+	case "add":
+		return p.addAccount(ctx, actor, email, form)
+	case "password":
+		hash, err := p.hashPassword(ctx, form.Get("password"))
+		if err != nil {
+			return err
+		}
+		return p.Accounts.SetPassword(ctx, email, hash, actor)
+	case "promote", "demote":
+		return p.Accounts.SetOperator(ctx, email, do == "promote", actor)
+	case "remove":
+		return p.Accounts.RemoveAccount(ctx, email, actor)
+	default:
+		return errNotOffered
+	}
+}
+
+func (p *Portal) addAccount(ctx context.Context, actor, email string, form url.Values) (err error) {
+	n := registry.NewAccount{Email: email, Operator: form.Has("operator")}
+	if word := form.Get("password"); word != "" {
+		if n.Password, err = p.hashPassword(ctx, word); err != nil {
+			return err
+		}
+	}
+	if _, err = p.Accounts.AddAccount(ctx, n, actor); fault.KindOf(err) == fault.Conflict {
+		return fieldError{"email", err}
+	}
+	return err
+}
+
+// hashPassword returns the hash of a password. What is wrong with the password is told of its field.
+func (p *Portal) hashPassword(ctx context.Context, word string) (string, error) {
+	hash, err := p.Operators.HashPassword(ctx, word)
+	if fault.KindOf(err) == fault.Invalid {
+		err = fieldError{"password", err}
+	}
+	return hash, err
+}
