@@ -46,6 +46,14 @@ func (n NewToken) Validate(now time.Time) error {
 	}
 }
 
+// HoldingTokens asks for an application's tokens that hold, being neither expired nor revoked: the newest first.
+type HoldingTokens struct {
+	Application string
+	Own         bool  // only the application's own, no member's
+	Before      int64 // where to go on: what an earlier answer told as next; 0 begins with the newest. Where next is 0, no more follow
+	Limit       int   // how many are told at most, 1 to [MaxTokens]
+}
+
 // NewTokenID returns a fresh random id for a token.
 func NewTokenID() string {
 	var b [8]byte

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -133,26 +134,8 @@ func (r *Registry) Tokens(ctx context.Context, application string, after int64, 
 		return nil, 0, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, registry.MaxTokens)
 	}
 	err = r.read(ctx, func(tx *sql.Tx) error {
-		// One more than is returned tells whether more follow.
-		rows, err := tx.QueryContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE application = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-			application, after, limit+1)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		var seq int64
-		for rows.Next() {
-			if len(tokens) == limit {
-				next = seq
-				break
-			}
-			t, err := scanToken(rows, &seq)
-			if err != nil {
-				return err
-			}
-			tokens = append(tokens, t)
-		}
-		if err := rows.Err(); err != nil || len(tokens) > 0 || after > 0 {
+		tokens, next, err = readTokens(ctx, tx, limit, "application = $2 AND seq > $3 ORDER BY seq", application, after)
+		if err != nil || len(tokens) > 0 || after > 0 {
 			return err
 		}
 		_, err = readApplication(ctx, tx, application)
@@ -162,6 +145,60 @@ func (r *Registry) Tokens(ctx context.Context, application string, after int64, 
 		return nil, 0, err
 	}
 	return tokens, next, nil
+}
+
+// HoldingTokens returns a page of an application's tokens that hold.
+func (r *Registry) HoldingTokens(ctx context.Context, q registry.HoldingTokens) (tokens []registry.Token, next int64, err error) {
+	if q.Limit < 1 || q.Limit > registry.MaxTokens {
+		return nil, 0, fault.New(fault.Invalid, "limit %d: must be 1 to %d", q.Limit, registry.MaxTokens)
+	}
+	if q.Before <= 0 {
+		q.Before = math.MaxInt64
+	}
+	err = r.read(ctx, func(tx *sql.Tx) error {
+		if _, err := readApplication(ctx, tx, q.Application); err != nil {
+			return err
+		}
+		tokens, next, err = readTokens(ctx, tx, q.Limit, "application = $2 AND seq < $3 AND revoked IS NULL AND (expires IS NULL OR expires > $4) AND (member = '' OR NOT $5) ORDER BY seq DESC",
+			q.Application, q.Before, millis(r.now()), q.Own)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return tokens, next, nil
+}
+
+// readTokens returns up to limit tokens of which a condition, whose values are $2 and on, is true; and the last one's position where more follow.
+func readTokens(ctx context.Context, q querier, limit int, condition string, values ...any) (tokens []registry.Token, next int64, err error) {
+	// One more than is returned tells whether more follow.
+	rows, err := q.QueryContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE "+condition+" LIMIT $1", append([]any{limit + 1}, values...)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	var seq int64
+	for rows.Next() {
+		if len(tokens) == limit {
+			next = seq
+			break
+		}
+		t, err := scanToken(rows, &seq)
+		if err != nil {
+			return nil, 0, err
+		}
+		tokens = append(tokens, t)
+	}
+	return tokens, next, rows.Err()
+}
+
+// Token returns the token of an id.
+func (r *Registry) Token(ctx context.Context, id string) (registry.Token, error) {
+	t, err := scanToken(r.reader.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE id = $1", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return registry.Token{}, errNoToken
+	}
+	return t, r.failure(err)
 }
 
 // TokenByHash returns the token that was issued with hash.
