@@ -43,12 +43,20 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but Gateway.
+// Options are what a [Portal] needs. All are required but Gateway and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
 	// Catalog returns the catalog that holds now.
 	Catalog func() *catalog.Snapshot
+	// Tokens keeps the applications' tokens.
+	Tokens Tokens
+	// NewToken returns the secret of a new token, and its hash.
+	NewToken func() (secret string, hash registry.Hash)
+	// Revoked has a token that was just revoked refused at once; where it fails, that takes a moment.
+	Revoked func(context.Context) error
+	// Alerts keeps when the applications' people are warned, and how.
+	Alerts  AlertSettings
 	Usage   *usage.Reader
 	History *usage.History
 	// SignIn returns the account of an email and a password. The error is [fault.Unauthorized] where they do not belong together, and
@@ -62,6 +70,8 @@ type Options struct {
 	URL *url.URL
 	// Gateway is where callers find the gateway, as http://HOST:PORT, for the commands that pages show; empty: that is not known.
 	Gateway string
+	// Contact is whom developers ask for higher limits, as mailto: or http(s):; nil: whoever runs the API, who is not named.
+	Contact *url.URL
 	Now     func() time.Time
 	Log     *slog.Logger
 }
@@ -76,6 +86,7 @@ type Portal struct {
 	sessions    *scs.SessionManager
 	crossOrigin *http.CrossOriginProtection
 	hub         *hub
+	once        once
 }
 
 // New returns the portal, or an error that says which option is missing.
@@ -86,6 +97,10 @@ func New(o Options) (*Portal, error) {
 	}{
 		{"Accounts", o.Accounts == nil},
 		{"Catalog", o.Catalog == nil},
+		{"Tokens", o.Tokens == nil},
+		{"NewToken", o.NewToken == nil},
+		{"Revoked", o.Revoked == nil},
+		{"Alerts", o.Alerts == nil},
 		{"Usage", o.Usage == nil},
 		{"History", o.History == nil},
 		{"SignIn", o.SignIn == nil},

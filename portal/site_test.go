@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,7 @@ type site struct {
 	history  *usage.History
 	snapshot *catalog.Snapshot
 	logged   *bytes.Buffer
+	revoked  atomic.Int32 // how often the portal had what was revoked refused
 }
 
 const password = "correct horse battery"
@@ -116,7 +118,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s := &site{T: t, logged: &bytes.Buffer{}}
 	parsed, err := catalog.Parse("catalog.yaml", []byte(catalogText), catalog.PathPolicy{})
 	must(err)
-	s.registry, err = sqlregistry.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "registry.db"), sqlregistry.Options{Now: time.Now})
+	s.registry, err = sqlregistry.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "registry.db"), sqlregistry.Options{Now: func() time.Time { return at }})
 	must(err)
 	t.Cleanup(func() { must(s.registry.Close()) })
 	_, err = s.registry.Apply(t.Context(), parsed, registry.ApplyOptions{})
@@ -149,7 +151,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s.server = httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: s.server.Listener.Addr().String()}
 	o := Options{
-		Accounts: s.registry, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
+		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
 		Caller: func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer acme" {
 				return identity.Caller{}, fault.New(fault.Unauthorized, "No token.")
