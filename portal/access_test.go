@@ -29,6 +29,8 @@ var access = map[string][5]int{
 	"POST /apps/{id}/team":               {303, 404, 403, 303, 303},
 	"POST /apps/{id}/team/withdraw":      {303, 404, 403, 200, 200}, // it asks
 	"GET /apps/{id}/settings":            {303, 404, 200, 200, 200},
+	"GET /apps/{id}/call":                {303, 404, 403, 200, 200},
+	"POST /apps/{id}/call":               {303, 404, 403, 303, 429}, // in the same five seconds
 	"GET /apps/{id}/live":                {401, 404, 200, 200, 200},
 	"GET /apps/{id}/usage.csv":           {303, 404, 200, 200, 200},
 	"GET /apps/{id}/usage.json":          {303, 404, 200, 200, 200},
@@ -42,6 +44,7 @@ func (s *site) sent() map[string]url.Values {
 		"/apps/acme/credentials":        {"lifetime": {"24h"}},
 		"/apps/acme/credentials/revoke": {"token": {s.issued("beta", "").ID}, "sure": {"yes"}},
 		"/apps/acme/alerts":             {"thresholds": {"80"}},
+		"/apps/acme/call":               {"endpoint": {"posts.find"}},
 		"/apps/acme/team":               {"email": {"viewer@acme.example"}, "role": {"viewer"}},
 		"/apps/acme/team/withdraw":      {"email": {"admin@acme.example"}},
 	}

@@ -43,7 +43,7 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but Gateway and Contact.
+// Options are what a [Portal] needs. All are required but Gateway, Call and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
@@ -70,6 +70,8 @@ type Options struct {
 	URL *url.URL
 	// Gateway is where callers find the gateway, as http://HOST:PORT, for the commands that pages show; empty: that is not known.
 	Gateway string
+	// Call makes a test call; nil: there is no gateway, or it believes no tokens of perdiem's.
+	Call Call
 	// Contact is whom developers ask for higher limits, as mailto: or http(s):; nil: whoever runs the API, who is not named.
 	Contact *url.URL
 	Now     func() time.Time
@@ -87,6 +89,8 @@ type Portal struct {
 	crossOrigin *http.CrossOriginProtection
 	hub         *hub
 	once        once
+	near        nearMembers
+	paces       paces
 }
 
 // New returns the portal, or an error that says which option is missing.

@@ -51,6 +51,8 @@ func routes() []route {
 		{"POST", "/apps/{id}/team", mayChange, false, (*Portal).grant},
 		{"POST", "/apps/{id}/team/withdraw", mayChange, false, (*Portal).withdraw},
 		{"GET", "/apps/{id}/settings", mayView, false, (*Portal).settings},
+		{"GET", "/apps/{id}/call", mayChange, false, (*Portal).testCall},
+		{"POST", "/apps/{id}/call", mayChange, false, (*Portal).makeCall},
 		{"GET", "/apps/{id}/live", mayView, true, (*Portal).live},
 		{"GET", "/apps/{id}/usage.csv", mayView, false, (*Portal).usageCSV},
 		{"GET", "/apps/{id}/usage.json", mayView, false, (*Portal).usageJSON},

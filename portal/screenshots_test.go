@@ -40,6 +40,8 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.fillTabs("much")
+	s.comeNear("m-9", 45)
+	s.comeNear("urn:li:person:a-rather-long-member-id", 50)
 	browser := testkit.Chromium(t)
 	sessions := map[string]string{}
 	for _, email := range []string{"viewer@acme.example", "admin@acme.example", "operator@example.com"} {
@@ -62,6 +64,10 @@ func TestScreenshots(t *testing.T) {
 		{name: "analytics", email: viewer, path: "/apps/acme/analytics?sort=-share"},
 		{name: "analytics-member", email: viewer, path: "/apps/acme/analytics?member=m-1"},
 		{name: "analytics-much", email: operator, path: "/apps/much/analytics?sort=-used"},
+		{name: "call", email: admin, path: "/apps/acme/call?endpoint=posts.find"},
+		{name: "call-wrong", email: operator, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", ".."), until: "#p0-problem"},
+		{name: "call-made", email: operator, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", "12 34"), until: "#result-title"},
+		{name: "call-curl", email: admin, path: "/apps/acme/call?endpoint=posts.create"},
 		{name: "credentials-none", email: viewer, path: "/apps/idle/credentials"},
 		{name: "credentials-issued", email: admin, path: "/apps/acme/credentials", script: `document.querySelector('#lifetime').form.submit()`, until: "#secret"},
 		{name: "credentials-revoke", email: operator, path: "/apps/much/credentials", script: `document.querySelector('[name=token]').form.submit()`, until: ".confirm"},
@@ -87,6 +93,7 @@ func TestScreenshots(t *testing.T) {
 				for _, theme := range []string{"light", "dark"} {
 					name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
 					s.emptyAlerts()
+					s.portal.paces = paces{} // else one picture's call would keep the next from being made
 					picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height, func(ctx context.Context) error {
 						if shot.script == "" {
 							return nil

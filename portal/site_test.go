@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
@@ -52,6 +53,8 @@ type counts struct {
 	members map[string]map[string]usage.MemberCounts // guarded by mu: by member and endpoint
 	err     error                                    // guarded by mu
 	reads   int                                      // guarded by mu
+
+	nearReads int // guarded by mu
 }
 
 func (c *counts) Day() quota.Day {
@@ -77,6 +80,18 @@ func (c *counts) Member(_ context.Context, _, member string, endpoints []string)
 	return all, c.err
 }
 
+// ofMembers returns what members used of an endpoint.
+func (c *counts) ofMembers(_ context.Context, _, endpoint string, members []string) ([]usage.MemberCounts, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nearReads++
+	all := make([]usage.MemberCounts, len(members))
+	for i, m := range members {
+		all[i] = c.members[m][endpoint]
+	}
+	return all, c.err
+}
+
 func (c *counts) set(application string, of ...usage.Counts) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,9 +112,11 @@ type site struct {
 	registry *sqlregistry.Registry
 	counts   *counts
 	history  *usage.History
+	near     *usage.NearMembers
 	snapshot *catalog.Snapshot
 	logged   *bytes.Buffer
-	revoked  atomic.Int32 // how often the portal had what was revoked refused
+	called   []gatewayCall // one after the other
+	revoked  atomic.Int32  // how often the portal had what was revoked refused
 }
 
 const password = "correct horse battery"
@@ -142,7 +159,9 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	must(err)
 	day := rule.At(at)
 	s.counts = &counts{day: day, of: map[string][]usage.Counts{}, members: map[string]map[string]usage.MemberCounts{}}
-	reader, err := usage.New(usage.Options{Catalog: func() *catalog.Snapshot { return s.snapshot }, Counters: s.counts, Now: func() time.Time { return at }})
+	s.near, err = usage.OpenNear(t.Context(), usage.NearOptions{Store: s.registry, Day: s.counts.Day, Members: s.counts.ofMembers, Log: slog.New(slog.DiscardHandler)})
+	must(err)
+	reader, err := usage.New(usage.Options{Catalog: func() *catalog.Snapshot { return s.snapshot }, Counters: s.counts, Now: func() time.Time { return at }, Near: s.near})
 	must(err)
 	s.history, err = usage.NewHistory(usage.HistoryOptions{
 		Store: s.registry, Day: s.counts.Day, Decided: func(func(usage.Decided)) {}, Days: 400, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
@@ -151,7 +170,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s.server = httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: s.server.Listener.Addr().String()}
 	o := Options{
-		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
+		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, Call: s.call, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
 		Caller: func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer acme" {
 				return identity.Caller{}, fault.New(fault.Unauthorized, "No token.")
@@ -171,6 +190,19 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	t.Cleanup(s.server.Close)
 	t.Cleanup(s.portal.Close)
 	return s
+}
+
+// call stands for the gateway: it notes what was called, and by whose token.
+func (s *site) call(ctx context.Context, method, path, token string) (int, http.Header, error) {
+	found, err := s.registry.TokenByHash(ctx, sha256.Sum256([]byte(token)))
+	s.called = append(s.called, gatewayCall{method, path, found})
+	return http.StatusOK, http.Header{"Ratelimit": {`"application";r=1;t=1`}, "X-Evil": {"<script>alert(1)</script>"}}, err
+}
+
+// gatewayCall is a call that reached the gateway.
+type gatewayCall struct {
+	method, path string
+	token        registry.Token
 }
 
 func (s *site) signInBy(ctx context.Context, email, word string, from netip.Addr) (registry.Account, error) {
