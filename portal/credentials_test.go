@@ -133,6 +133,12 @@ func TestRevokeToken(t *testing.T) {
 	if got := viewer.rows(t, "data-token"); !slices.Equal(got, []string{members.ID, own.ID}) || strings.Contains(viewer.body, "Revoke") || strings.Contains(viewer.body, "Issue a token") {
 		t.Errorf("a viewer sees %v\n%s", got, viewer.body)
 	}
+	if err := s.registry.UseTokens(t.Context(), []registry.TokenUse{{ID: own.ID, At: at.Add(-time.Hour)}}); err != nil {
+		t.Fatal(err)
+	}
+	if page := s.browser("viewer@acme.example").get("/apps/acme/credentials"); strings.Count(page.body, "23 Nov 2026, 17:47") != 1 {
+		t.Errorf("when it was last used: %s", page.body)
+	}
 	b := s.browser("admin@acme.example")
 	for _, id := range []string{own.ID, members.ID} {
 		asked := b.post("/apps/acme/credentials/revoke", url.Values{"token": {id}})

@@ -69,6 +69,9 @@ type Registry interface {
 	HoldingTokens(context.Context, HoldingTokens) (tokens []Token, next int64, err error)
 	// Token returns the token of an id, expired or revoked too. [fault.NotFound] where there is none.
 	Token(ctx context.Context, id string) (Token, error)
+	// UseTokens notes when tokens were used: of each, the latest time that was told. An id that is none's is passed over. It is no change for
+	// the audit.
+	UseTokens(ctx context.Context, uses []TokenUse) error
 	// TokenByHash returns the token that was issued with hash, expired or not. [fault.NotFound] where there is none or it
 	// was revoked.
 	TokenByHash(ctx context.Context, hash Hash) (Token, error)

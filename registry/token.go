@@ -21,6 +21,14 @@ type Token struct {
 	Created     time.Time // to the millisecond
 	Expires     time.Time // to the millisecond; from then on the token is rejected. Zero: never
 	Revoked     time.Time // to the millisecond; zero: it holds
+	// Used is when the token was last used, as far as [Registry.UseTokens] was told; to the millisecond. Zero: never.
+	Used time.Time
+}
+
+// TokenUse says that a token was used.
+type TokenUse struct {
+	ID string
+	At time.Time
 }
 
 // NewToken is a token about to be issued.

@@ -317,6 +317,17 @@ func testHoldingTokens(t *testing.T, f *fixture) {
 	if got, err := f.Token(ctx, brief.ID); err != nil || got != brief {
 		t.Errorf("an expired token by its id: %v, %v", got, err)
 	}
+	uses := []registry.TokenUse{{ID: brief.ID, At: f.clock.Now()}, {ID: "tok_0000000000000000", At: f.clock.Now()}}
+	if err := f.UseTokens(ctx, uses); err != nil {
+		t.Errorf("UseTokens: %v", err)
+	}
+	if err := f.UseTokens(ctx, []registry.TokenUse{{ID: brief.ID, At: f.clock.Now().Add(-time.Minute)}}); err != nil {
+		t.Errorf("UseTokens of what was before: %v", err)
+	}
+	brief.Used = f.clock.Now()
+	if got, err := f.Token(ctx, brief.ID); err != nil || got != brief {
+		t.Errorf("a token that was used: %v, %v", got, err)
+	}
 	ended.Revoked = f.clock.Now().Add(-time.Minute)
 	if got, err := f.Token(ctx, ended.ID); err != nil || got != ended {
 		t.Errorf("a revoked token by its id: %v, %v", got, err)

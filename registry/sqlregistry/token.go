@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	tokenColumns      = "id, application, member, created, expires, revoked"
+	tokenColumns      = "id, application, member, created, expires, revoked, used"
 	selectTokenByHash = "SELECT " + tokenColumns + " FROM tokens WHERE hash = $1 AND revoked IS NULL"
 	selectRevocations = "SELECT r.seq, t.id, t.hash FROM revocations r JOIN tokens t ON t.seq = r.token WHERE r.seq > $1 ORDER BY r.seq LIMIT $2"
 
@@ -212,14 +212,26 @@ func (r *Registry) TokenByHash(ctx context.Context, hash registry.Hash) (registr
 
 var errNoToken = fault.New(fault.NotFound, "there is no such token")
 
+// UseTokens notes when tokens were used.
+func (r *Registry) UseTokens(ctx context.Context, uses []registry.TokenUse) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		for _, use := range uses {
+			if _, err := tx.ExecContext(ctx, "UPDATE tokens SET used = $1 WHERE id = $2 AND (used IS NULL OR used < $1)", millis(use.At), use.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // scanToken reads one row of tokenColumns, and what precedes them in it.
 func scanToken(row interface{ Scan(...any) error }, before ...any) (registry.Token, error) {
 	var t registry.Token
-	var created, expires, revoked sql.NullInt64
-	if err := row.Scan(append(before, &t.ID, &t.Application, &t.Member, &created, &expires, &revoked)...); err != nil {
+	var created, expires, revoked, used sql.NullInt64
+	if err := row.Scan(append(before, &t.ID, &t.Application, &t.Member, &created, &expires, &revoked, &used)...); err != nil {
 		return registry.Token{}, err
 	}
-	t.Created, t.Expires, t.Revoked = fromMillis(created), fromMillis(expires), fromMillis(revoked)
+	t.Created, t.Expires, t.Revoked, t.Used = fromMillis(created), fromMillis(expires), fromMillis(revoked), fromMillis(used)
 	return t, nil
 }
 
