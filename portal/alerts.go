@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/usage"
@@ -20,6 +21,9 @@ type AlertSettings interface {
 	AlertSettings(ctx context.Context, application string) (usage.AlertSettings, error)
 	SetAlertSettings(ctx context.Context, application string, s usage.AlertSettings, actor string) error
 }
+
+// testEvery is how often an application's alerts are tested at the most.
+const testEvery = 10 * time.Minute
 
 // secretBytes are those of a webhook's secret.
 const secretBytes = 32
@@ -38,6 +42,7 @@ type alertsBody struct {
 	Mail       field
 	URL        field
 	NewSecret  string // the path of making a new secret
+	Test       string // the path of sending a test; empty: there is nobody to send it to
 }
 
 // alerts shows the tab Alerts: when the people of the application are warned, and how.
@@ -62,6 +67,9 @@ func (p *Portal) showAlerts(v *visit, status int, s usage.AlertSettings, f alert
 		App: v.application("alerts"), MayChange: v.mayChange(), At: percentages(s.At()), To: s.Mail, HasWebhook: s.WebhookURL != "",
 		NewSecret: p.applicationPath(v.app.ID, "alerts/secret"),
 	}
+	if len(s.Channels()) > 0 {
+		body.Test = p.applicationPath(v.app.ID, "alerts/test")
+	}
 	if u, err := url.Parse(s.WebhookURL); err == nil {
 		body.Webhook = u.Host
 	}
@@ -72,6 +80,10 @@ func (p *Portal) showAlerts(v *visit, status int, s usage.AlertSettings, f alert
 	switch query := v.r.URL.Query(); {
 	case query.Has("saved"):
 		body.Done = "Saved. Alerts go by it from the next call on that comes to a threshold."
+	case query.Get("tested") == "0":
+		body.Done = "There is nobody to send a test to: neither address nor webhook is saved, or whoever runs this API has no mail server for alerts."
+	case query.Has("tested"):
+		body.Done = "A test is on its way, and is tried again for a day where it is not taken."
 	case query.Has("secret"):
 		var ok bool
 		if body.Secret, ok = p.once.take(*v.session, query.Get("secret"), p.Now()).(string); !ok {
@@ -159,6 +171,19 @@ func newSecret() string {
 	var b [secretBytes]byte
 	rand.Read(b[:]) // never fails
 	return "whsec_" + base64.StdEncoding.EncodeToString(b[:])
+}
+
+// testAlert has an alert delivered that tells of no limit, so that people see whether alerts arrive.
+func (p *Portal) testAlert(v *visit) error {
+	if !p.alertTests.take(v.app.ID, testEvery, p.Now()) {
+		return fault.New(fault.Exhausted, "One test of alerts in ten minutes is sent for each application, since its mail may go to people who have not asked for it.")
+	}
+	sent, err := p.TestAlert(v.r.Context(), v.app.ID)
+	if err != nil {
+		return err
+	}
+	v.onward("alerts", "tested", strconv.Itoa(sent))
+	return nil
 }
 
 // renewSecret makes a new secret of the webhook, after it has asked.

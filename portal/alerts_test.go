@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
@@ -62,6 +63,25 @@ func TestAlerts(t *testing.T) {
 	b.follow("/apps/acme/alerts", url.Values{"thresholds": {"75, 90, 100"}, "mail": {""}, "url": {""}})
 	if got := s.alerts(); len(got.Thresholds)+len(got.Mail) != 0 || got.WebhookURL+got.WebhookSecret != "" {
 		t.Errorf("emptied: %+v", got)
+	}
+}
+
+func TestAlertTest(t *testing.T) {
+	s := openSite(t, sample)
+	now := at
+	s.portal.Now = func() time.Time { return now }
+	b := s.browser("admin@acme.example")
+	for i, says := range []string{"nobody to send a test to", "on its way"} {
+		if page, _ := b.follow("/apps/acme/alerts/test", nil); !strings.Contains(page.body, says) {
+			t.Errorf("test %d: %s", i+1, page.body)
+		}
+		if got := b.post("/apps/acme/alerts/test", nil); got.status != 429 || !strings.Contains(got.body, "One test of alerts in ten minutes") {
+			t.Errorf("another at once: %d %s", got.status, got.body)
+		}
+		now = now.Add(testEvery)
+	}
+	if s.tested.Load() != 2 {
+		t.Errorf("%d tests were sent", s.tested.Load())
 	}
 }
 

@@ -56,9 +56,11 @@ type Options struct {
 	// Revoked has a token that was just revoked refused at once; where it fails, that takes a moment.
 	Revoked func(context.Context) error
 	// Alerts keeps when the applications' people are warned, and how.
-	Alerts  AlertSettings
-	Usage   *usage.Reader
-	History *usage.History
+	Alerts AlertSettings
+	// TestAlert has an alert that tells of no limit delivered by each of an application's channels, and returns by how many.
+	TestAlert func(ctx context.Context, application string) (int, error)
+	Usage     *usage.Reader
+	History   *usage.History
 	// SignIn returns the account of an email and a password. The error is [fault.Unauthorized] where they do not belong together, and
 	// [fault.Exhausted] where too many were tried from the address or for the account.
 	SignIn func(ctx context.Context, email, password string, from netip.Addr) (registry.Account, error)
@@ -90,7 +92,8 @@ type Portal struct {
 	hub         *hub
 	once        once
 	near        nearMembers
-	paces       paces
+	calls       paces
+	alertTests  paces
 }
 
 // New returns the portal, or an error that says which option is missing.
@@ -105,6 +108,7 @@ func New(o Options) (*Portal, error) {
 		{"NewToken", o.NewToken == nil},
 		{"Revoked", o.Revoked == nil},
 		{"Alerts", o.Alerts == nil},
+		{"TestAlert", o.TestAlert == nil},
 		{"Usage", o.Usage == nil},
 		{"History", o.History == nil},
 		{"SignIn", o.SignIn == nil},

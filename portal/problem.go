@@ -17,7 +17,7 @@ var advice = map[int]struct{ heading, text string }{
 		"to grant it to your account."},
 	http.StatusConflict:            {"Not possible", "Go back, and reload the page: something may have changed."},
 	http.StatusMethodNotAllowed:    {"Not taken", "Follow a link or send a form of the portal instead."},
-	http.StatusTooManyRequests:     {"Too much at once", "Try again in a few seconds."},
+	http.StatusTooManyRequests:     {"Too much at once", "Try again later."},
 	http.StatusInternalServerError: {"Something broke", "It was written to the log of this node. Try again; if it stays, tell whoever runs this API."},
 	http.StatusServiceUnavailable:  {"Not now", "Nothing is lost. Try again in a minute; if it stays, tell whoever runs this API."},
 }

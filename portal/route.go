@@ -47,6 +47,7 @@ func routes() []route {
 		{"GET", "/apps/{id}/alerts", mayView, false, (*Portal).alerts},
 		{"POST", "/apps/{id}/alerts", mayChange, false, (*Portal).saveAlerts},
 		{"POST", "/apps/{id}/alerts/secret", mayChange, false, (*Portal).renewSecret},
+		{"POST", "/apps/{id}/alerts/test", mayChange, false, (*Portal).testAlert},
 		{"GET", "/apps/{id}/team", mayView, false, (*Portal).team},
 		{"POST", "/apps/{id}/team", mayChange, false, (*Portal).grant},
 		{"POST", "/apps/{id}/team/withdraw", mayChange, false, (*Portal).withdraw},

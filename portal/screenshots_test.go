@@ -93,7 +93,7 @@ func TestScreenshots(t *testing.T) {
 				for _, theme := range []string{"light", "dark"} {
 					name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
 					s.emptyAlerts()
-					s.portal.paces = paces{} // else one picture's call would keep the next from being made
+					s.portal.calls = paces{} // else one picture's call would keep the next from being made
 					picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height, func(ctx context.Context) error {
 						if shot.script == "" {
 							return nil

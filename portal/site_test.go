@@ -116,6 +116,7 @@ type site struct {
 	snapshot *catalog.Snapshot
 	logged   *bytes.Buffer
 	called   []gatewayCall // one after the other
+	tested   atomic.Int32  // how often alerts were tested
 	revoked  atomic.Int32  // how often the portal had what was revoked refused
 }
 
@@ -170,7 +171,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s.server = httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: s.server.Listener.Addr().String()}
 	o := Options{
-		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, Call: s.call, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
+		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, TestAlert: func(context.Context, string) (int, error) { return int(s.tested.Add(1)) - 1, nil }, Call: s.call, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: func() *catalog.Snapshot { return s.snapshot }, Usage: reader, History: s.history, SignIn: s.signInBy,
 		Caller: func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer acme" {
 				return identity.Caller{}, fault.New(fault.Unauthorized, "No token.")

@@ -58,17 +58,17 @@ type callResult struct {
 	Cut          bool // not all of the header is shown
 }
 
-// paces hold each application to one test call in five seconds. The zero value holds nobody yet.
+// paces hold each application to doing something once in a while. The zero value holds nobody yet.
 type paces struct {
 	mu   sync.Mutex
 	last map[string]time.Time // guarded by mu: by application
 }
 
-// take reports whether an application may make a call now, and notes that it does.
-func (p *paces) take(application string, now time.Time) bool {
+// take reports whether an application may do it now, once in every, and notes that it does.
+func (p *paces) take(application string, every time.Duration, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.last, func(_ string, last time.Time) bool { return now.Sub(last) >= callEvery || now.Before(last) })
+	maps.DeleteFunc(p.last, func(_ string, last time.Time) bool { return now.Sub(last) >= every || now.Before(last) })
 	if _, soon := p.last[application]; soon {
 		return false
 	}
@@ -193,7 +193,7 @@ func (p *Portal) makeCall(v *visit) error {
 		return p.showCall(v, http.StatusUnprocessableEntity, body)
 	}
 	now := p.Now()
-	if !p.paces.take(v.app.ID, now) {
+	if !p.calls.take(v.app.ID, callEvery, now) {
 		body.Problem = "One test call in five seconds: make it again in a moment."
 		return p.showCall(v, http.StatusTooManyRequests, body)
 	}
