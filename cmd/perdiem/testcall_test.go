@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
 	"github.com/perdiem/perdiem/internal/testkit"
 	"github.com/perdiem/perdiem/registry"
 )
@@ -82,5 +85,48 @@ func TestTestCall(t *testing.T) {
 func TestNoTestCall(t *testing.T) {
 	if call := (&node{}).testCall(); call != nil {
 		t.Error("a call without a gateway")
+	}
+}
+
+// TestPortalCredentials is an admin's way in a real browser, with scripts and without: a token is issued, calls, and is revoked; the portal makes a
+// test call; each is counted where it is admitted.
+func TestPortalCredentials(t *testing.T) {
+	for _, scripts := range []bool{true, false} {
+		t.Run(fmt.Sprintf("scripts=%v", scripts), func(t *testing.T) {
+			s := openPortalStage(t)
+			s.must(s.node.registry.Grant(t.Context(), registry.Grant{Email: "dana@acme.example", Application: "acme", Role: registry.Admin}, ""))
+			s.browser = testkit.Chromium(t)
+			_, err := chromedp.Call(s.browser, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !scripts})
+			s.must(err)
+			s.do(
+				chromedp.Navigate(s.url("/apps/acme/credentials")), chromedp.WaitVisible("#password"),
+				chromedp.SendKeys("#email", "dana@acme.example"), chromedp.SendKeys("#password", portalPassword), chromedp.Submit("#password"),
+				chromedp.WaitVisible("#lifetime"), chromedp.Submit("#lifetime"), chromedp.WaitVisible("#secret"),
+			)
+			if copies := is[int](s, `document.querySelectorAll(".secret button").length`); (copies == 1) != scripts {
+				t.Errorf("%d buttons that copy", copies)
+			}
+			s.token = is[string](s, `document.getElementById("secret").textContent`)
+			if status := s.call(); status != 200 {
+				t.Fatalf("a call with the token: %d", status)
+			}
+
+			s.do(
+				chromedp.Navigate(s.url("/apps/acme/call?endpoint=posts.find")), chromedp.WaitVisible("button:not(.plain):not(.quiet)"),
+				chromedp.Click("button:not(.plain):not(.quiet)"), chromedp.WaitVisible("#result-title"),
+			)
+			if says := is[string](s, `document.getElementById("result-title").textContent`); says != "200 OK" {
+				t.Errorf("the test call: %s", says)
+			}
+			s.do(chromedp.Navigate(s.url("/apps/acme/analytics")), chromedp.WaitVisible("#usage"))
+			s.await(scripts, field("posts.find", "application-used")+` === "2"`)
+
+			// The newest token is the test call's.
+			s.do(chromedp.Navigate(s.url("/apps/acme/credentials")), chromedp.WaitVisible("#tokens"))
+			s.do(chromedp.Click(`#tokens tr:nth-child(2) button`), chromedp.WaitVisible(".confirm"), chromedp.Click("button.grave"), chromedp.WaitVisible(".done"))
+			if status := s.call(); status != 401 {
+				t.Errorf("a call with the revoked token: %d", status)
+			}
+		})
 	}
 }
