@@ -172,6 +172,8 @@ func (t issuedTokens) TokenByHash(_ context.Context, hash registry.Hash) (regist
 	return token, nil
 }
 
+func (issuedTokens) UseTokens(context.Context, []registry.TokenUse) error { return nil }
+
 func (issuedTokens) Revocations(_ context.Context, since int64) ([]registry.Revocation, int64, error) {
 	return nil, max(0, since), nil
 }

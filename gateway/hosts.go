@@ -27,6 +27,18 @@ func ParseHost(text string) (Host, error) {
 	return Host{name: name, port: port, below: below}, nil
 }
 
+// Example returns a host that it is, as a request names it: of all names below one, one of them.
+func (h Host) Example() string {
+	name := h.name
+	if h.below {
+		name = "any." + name
+	}
+	if h.port != "" {
+		name += ":" + h.port
+	}
+	return name
+}
+
 // hosts is the set of hosts that a gateway answers for.
 type hosts map[Host]bool
 

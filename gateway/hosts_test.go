@@ -78,3 +78,16 @@ func TestHostsOverTLS(t *testing.T) {
 		}
 	}
 }
+
+func TestHostExample(t *testing.T) {
+	for text, want := range map[string]string{
+		"API.example": "api.example", "api.example:8443": "api.example:8443", "*.wild.example": "any.wild.example", "*.odd.example:81": "any.odd.example:81",
+		"[2001:db8::1]:1": "[2001:db8::1]:1", "192.0.2.1": "192.0.2.1",
+	} {
+		h, err := gateway.ParseHost(text)
+		must(t, err)
+		if got := h.Example(); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

@@ -22,13 +22,17 @@ type cache struct {
 // entry is a token of the registry, packed: applications are shared, and the two ids are one string.
 type entry struct {
 	application unique.Handle[string]
-	ids         string // the token's id, then the member's
-	member      uint16 // where the member's id begins in ids
-	expires     int64  // Unix milliseconds; 0: never
+	ids         string   // the token's id, then the member's
+	member      uint16   // where the member's id begins in ids
+	expires     int64    // Unix milliseconds; 0: never
+	used        *lastUse // nil: a member's token, of which it is not noted
 }
 
 func newEntry(t registry.Token) entry {
 	e := entry{application: unique.Make(t.Application), ids: t.ID + t.Member, member: uint16(len(t.ID))}
+	if t.Member == "" {
+		e.used = new(lastUse)
+	}
 	if !t.Expires.IsZero() {
 		e.expires = t.Expires.UnixMilli()
 	}

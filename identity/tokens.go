@@ -22,6 +22,8 @@ type TokenReader interface {
 	TokenByHash(ctx context.Context, hash registry.Hash) (registry.Token, error)
 	// Revocations returns the next entries of the log of revoked tokens, as [registry.Registry] has it.
 	Revocations(ctx context.Context, since int64) (revoked []registry.Revocation, next int64, err error)
+	// UseTokens notes when tokens were used, as [registry.Registry] has it.
+	UseTokens(ctx context.Context, uses []registry.TokenUse) error
 }
 
 // TokenOptions says where tokens are looked up.
@@ -41,6 +43,9 @@ type TokenOptions struct {
 // millisecond. Without Run nothing is remembered. While the registry cannot be read, tokens that are remembered hold and all others
 // are [fault.Unavailable].
 //
+// When an application's own token was last used is noted once in ten minutes, and told to the registry by [Tokens.Run], some seconds later. Of
+// members' tokens, of which there are many, it is not.
+//
 // A token that was made up costs the registry nothing: its check is wrong. What cannot be told from a made-up one, a token of the form that
 // was issued before there were checks, costs at most 50 questions in vain in any second; beyond that, tokens of that form that are not
 // remembered are [fault.Exhausted] until the flood is over. Tokens that were rejected are remembered for five seconds.
@@ -56,6 +61,7 @@ type Tokens struct {
 	asking   chan struct{} // holds one element for each question to the registry that is under way
 	stale    atomic.Bool   // the last attempt to read revocations failed
 	reading  sync.Mutex    // held while revocations are read
+	uses     uses
 }
 
 const (
@@ -114,8 +120,12 @@ func (t *Tokens) Identify(ctx context.Context, r Request) (Caller, bool, error) 
 			return Caller{}, false, err
 		}
 	}
-	if e.expired(t.now()) {
+	now := t.now()
+	if e.expired(now) {
 		return Caller{}, false, errExpiredToken
+	}
+	if e.used != nil && e.used.begins(now) {
+		t.uses.note(e.caller().TokenID, now)
 	}
 	return e.caller(), true, nil
 }
@@ -160,12 +170,18 @@ func (t *Tokens) ask(ctx context.Context, hash registry.Hash, strangers *strange
 	return e, nil
 }
 
-// Run follows the log of revocations until ctx ends. A failure to read it is logged when it begins and when it ends, and
+// Run follows the log of revocations, and tells the registry which tokens were used, until ctx ends. A failure to read it is logged when it begins and when it ends, and
 // shows in [Tokens.Ready].
 func (t *Tokens) Run(ctx context.Context) {
 	tick := time.NewTicker(revocationsEvery)
 	defer tick.Stop()
+	kept := t.now()
+	defer func() { t.keepUses(context.WithoutCancel(ctx)) }()
 	for {
+		if now := t.now(); now.Sub(kept) >= keepUsesEvery || now.Before(kept) {
+			kept = now
+			t.keepUses(ctx)
+		}
 		err := t.ReadRevocations(ctx)
 		if ctx.Err() != nil {
 			return
@@ -182,6 +198,13 @@ func (t *Tokens) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// keepUses tells the registry which tokens were used.
+func (t *Tokens) keepUses(ctx context.Context) {
+	if err := t.uses.keep(ctx, t.registry); err != nil && ctx.Err() == nil {
+		t.log.WarnContext(ctx, "when tokens were last used cannot be kept: it is tried again", "err", err)
 	}
 }
 

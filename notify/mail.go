@@ -95,11 +95,16 @@ func (m *Mail) Send(ctx context.Context, _ usage.AlertSettings, message usage.Al
 	if err := errors.Join(letter.From(m.o.From), letter.To(message.Channel.Address())); err != nil {
 		return err
 	}
-	letter.Subject(oneLine("Application " + alert.Data.Application + " is near a limit"))
+	subject, text := "Application "+alert.Data.Application+" is near a limit", m.text(alert.Data)
+	if alert.Type == usage.TestAlertType {
+		subject = "Test of the alerts of application " + alert.Data.Application
+		text = oneLine("Somebody asked on the Developer Portal for a test of the alerts of application "+alert.Data.Application+". No limit is near.") + "\n"
+	}
+	letter.Subject(oneLine(subject))
 	letter.SetDateWithValue(alert.Timestamp)
 	letter.SetMessageIDWithValue(message.ID + "@" + m.domain)
 	letter.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 5: nothing answers it by itself
-	letter.SetBodyString(mail.TypeTextPlain, m.text(alert.Data))
+	letter.SetBodyString(mail.TypeTextPlain, text)
 	client, err := m.client()
 	if err != nil {
 		return err

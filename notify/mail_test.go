@@ -216,6 +216,21 @@ https://portal.example/p/apps/acm%C3%A9/analytics
 	}
 }
 
+func TestMailOfATest(t *testing.T) {
+	s := serveMail(t, true, false)
+	m := mailTo(t, s, func(*MailOptions) {})
+	message := alertTo(t, "ops@acme.example", "acme\r\nBcc: x@y.example", "m-1")
+	message.Body = strings.Replace(message.Body, usage.AlertType, usage.TestAlertType, 1)
+	if err := m.Send(t.Context(), usage.AlertSettings{}, message); err != nil {
+		t.Fatal(err)
+	}
+	header, text := read(t, s.got[0].data)
+	subject, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
+	if err != nil || !strings.HasPrefix(subject, "Test of the alerts of application acme") || header.Get("Bcc") != "" || !strings.Contains(text, "No limit is near.") || strings.Contains(text, "come near") {
+		t.Errorf("%v\n%s", header, text)
+	}
+}
+
 // Names that come from outside end no line, neither of a header nor of the text.
 func TestMailTakesNoOrders(t *testing.T) {
 	s := serveMail(t, true, false)

@@ -10,18 +10,31 @@ import (
 
 // access says which status each of those who may ask gets: nobody, the developer of another application, a viewer, an admin, an operator.
 var access = map[string][5]int{
-	"GET /":                     {303, 303, 303, 303, 303},
-	"GET /static/{id}":          {200, 200, 200, 200, 200},
-	"GET /v1/usage":             {401, 401, 401, 401, 401}, // it goes by tokens alone
-	"GET /signin":               {200, 303, 303, 303, 303},
-	"POST /signin":              {403, 403, 403, 403, 403}, // with a wrong password
-	"POST /signout":             {303, 303, 303, 303, 303},
-	"GET /apps":                 {303, 200, 200, 200, 200},
-	"GET /apps/{id}":            {303, 404, 303, 303, 303},
-	"GET /apps/{id}/analytics":  {303, 404, 200, 200, 200},
-	"GET /apps/{id}/live":       {401, 404, 200, 200, 200},
-	"GET /apps/{id}/usage.csv":  {303, 404, 200, 200, 200},
-	"GET /apps/{id}/usage.json": {303, 404, 200, 200, 200},
+	"GET /":                              {303, 303, 303, 303, 303},
+	"GET /static/{id}":                   {200, 200, 200, 200, 200},
+	"GET /v1/usage":                      {401, 401, 401, 401, 401}, // it goes by tokens alone
+	"GET /signin":                        {200, 303, 303, 303, 303},
+	"POST /signin":                       {403, 403, 403, 403, 403}, // with a wrong password
+	"POST /signout":                      {303, 303, 303, 303, 303},
+	"GET /apps":                          {303, 200, 200, 200, 200},
+	"GET /apps/{id}":                     {303, 404, 303, 303, 303},
+	"GET /apps/{id}/analytics":           {303, 404, 200, 200, 200},
+	"GET /apps/{id}/credentials":         {303, 404, 200, 200, 200},
+	"POST /apps/{id}/credentials":        {303, 404, 403, 303, 303},
+	"POST /apps/{id}/credentials/revoke": {303, 404, 403, 404, 404}, // another application's
+	"GET /apps/{id}/alerts":              {303, 404, 200, 200, 200},
+	"POST /apps/{id}/alerts":             {303, 404, 403, 303, 303},
+	"POST /apps/{id}/alerts/secret":      {303, 404, 403, 409, 409}, // there is no webhook
+	"POST /apps/{id}/alerts/test":        {303, 404, 403, 303, 429}, // in the same ten minutes
+	"GET /apps/{id}/team":                {303, 404, 200, 200, 200},
+	"POST /apps/{id}/team":               {303, 404, 403, 303, 303},
+	"POST /apps/{id}/team/withdraw":      {303, 404, 403, 200, 200}, // it asks
+	"GET /apps/{id}/settings":            {303, 404, 200, 200, 200},
+	"GET /apps/{id}/call":                {303, 404, 403, 200, 200},
+	"POST /apps/{id}/call":               {303, 404, 403, 303, 429}, // in the same five seconds
+	"GET /apps/{id}/live":                {401, 404, 200, 200, 200},
+	"GET /apps/{id}/usage.csv":           {303, 404, 200, 200, 200},
+	"GET /apps/{id}/usage.json":          {303, 404, 200, 200, 200},
 
 	"GET /operator":                 {303, 404, 404, 404, 303},
 	"GET /operator/apps":            {303, 404, 404, 404, 200},
@@ -55,11 +68,25 @@ func named(path string) string {
 	}
 }
 
+// sent is what the forms send.
+func (s *site) sent() map[string]url.Values {
+	s.Helper()
+	return map[string]url.Values{
+		"/signin":                       {"email": {"viewer@acme.example"}, "password": {"wrong"}},
+		"/apps/acme/credentials":        {"lifetime": {"24h"}},
+		"/apps/acme/credentials/revoke": {"token": {s.issued("beta", "").ID}, "sure": {"yes"}},
+		"/apps/acme/alerts":             {"thresholds": {"80"}},
+		"/apps/acme/call":               {"endpoint": {"posts.find"}},
+		"/apps/acme/team":               {"email": {"viewer@acme.example"}, "role": {"viewer"}},
+		"/apps/acme/team/withdraw":      {"email": {"admin@acme.example"}},
+	}
+}
+
 // Each route is answered to each who may ask as the table says, and is in the table; and every answer has the headers that protect it.
 func TestAccess(t *testing.T) {
 	s := openSite(t, sample)
 	who := []string{"", "other@beta.example", "viewer@acme.example", "admin@acme.example", "operator@example.com"}
-	served := map[string]bool{}
+	served, sent := map[string]bool{}, s.sent()
 	for _, route := range routes() {
 		name := route.method + " " + route.path
 		served[name] = true
@@ -81,7 +108,7 @@ func TestAccess(t *testing.T) {
 				}
 				var got reply
 				if method == "POST" {
-					got = b.post(path, url.Values{"email": {"viewer@acme.example"}, "password": {"wrong"}})
+					got = b.post(path, sent[path])
 				} else {
 					got = b.do(b.request(method, path, nil))
 				}

@@ -25,6 +25,8 @@ type analyticsBody struct {
 	JSON     string
 	History  *historyBody
 	Member   *memberBody
+	Near     *nearBody
+	MayCall  bool // a test call can be made here, by the reader
 }
 
 // day is the running one.
@@ -88,6 +90,10 @@ func (p *Portal) analytics(v *visit) error {
 		return err
 	}
 	body.History.Sort = sorting.String()
+	body.MayCall = p.Call != nil && v.mayChange()
+	if body.Near, err = p.readNear(v.r.Context(), v.app.ID, report.ResetsAt); err != nil {
+		return err
+	}
 	sorting.sort(report.Endpoints)
 	for _, e := range report.Endpoints {
 		body.Rows = append(body.Rows, newRow(snapshot, e, report.ResetsAt))

@@ -202,7 +202,7 @@ applications: [{id: "` + quoted + `", name: "` + quoted + ` name", tier: "` + qu
 	for _, path := range []string{
 		"/apps", "/apps?" + url.Values{"q": {evil}}.Encode(), "/apps?" + url.Values{"q": {evil + "none"}}.Encode(),
 		app + "analytics?" + url.Values{"member": {evil + "m"}, "sort": {evil}, "endpoint": {evil}}.Encode(),
-		app + "analytics?" + url.Values{"member": {evil + "none"}}.Encode(), "/signin?" + url.Values{"next": {"/" + evil}}.Encode(), "/" + url.PathEscape(evil),
+		app + "analytics?" + url.Values{"member": {evil + "none"}}.Encode(), app + "credentials", app + "alerts", app + "team", app + "settings", "/signin?" + url.Values{"next": {"/" + evil}}.Encode(), "/" + url.PathEscape(evil),
 	} {
 		page := b.get(path)
 		if page.status != 200 && page.status != 404 && !strings.HasPrefix(path, "/signin") {
@@ -219,6 +219,23 @@ applications: [{id: "` + quoted + `", name: "` + quoted + ` name", tier: "` + qu
 				}
 			}
 		}
+	}
+	for _, sent := range []struct {
+		page string
+		form url.Values
+	}{
+		{"credentials", url.Values{"lifetime": {evil}}},
+		{"credentials/revoke", url.Values{"token": {s.issued(evil, evil+"m").ID}}},
+		{"alerts", url.Values{"thresholds": {evil}, "mail": {evil}, "url": {evil}}},
+		{"team", url.Values{"email": {evil}, "role": {evil}}},
+		{"team/withdraw", url.Values{"email": {evil}}},
+	} {
+		if got := b.post(app+sent.page, sent.form); got.status == 303 || strings.Contains(got.body, "<script>alert") || strings.Contains(got.body, "<img") {
+			t.Errorf("%s: %d %s", sent.page, got.status, got.body)
+		}
+	}
+	if got := b.get(app + "credentials"); !strings.Contains(got.body, "Member &#34;&#39;&gt;&lt;script&gt;") {
+		t.Errorf("a member's name is not shown as text: %s", got.body)
 	}
 	wrong := b.post("/signin", url.Values{"email": {evil}, "password": {"x"}})
 	if strings.Contains(wrong.body, "<script>alert") {

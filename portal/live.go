@@ -23,7 +23,8 @@ type sight struct {
 	number int64         // rises by one with each sight of an application
 	report *usage.Report // nil: it cannot be read
 	hours  string        // the chart of the day's hours; empty: nothing was called
-	drawn  time.Time     // when it was; look's own, as is what follows
+	near   string        // the members near their limits
+	drawn  time.Time     // when the chart was; look's own, as is what follows
 	behind bool          // something was called since
 	change []byte        // turns the sight before into this one; nil: only whole does
 	whole  func() []byte // turns any sight into this one
@@ -72,6 +73,7 @@ func (p *Portal) look(ctx context.Context, application string, before *sight) *s
 	}
 	s := &sight{number: number, report: report}
 	s.whole = sync.OnceValue(func() []byte { return p.usageEvent(nil, s) })
+	p.drawNear(ctx, s, before)
 	if before == nil || before.report == nil || before.report.Day != report.Day {
 		p.drawHours(ctx, s)
 		return s
@@ -80,7 +82,7 @@ func (p *Portal) look(ctx context.Context, application string, before *sight) *s
 	if s.behind && p.Now().Sub(s.drawn) >= chartEvery {
 		p.drawHours(ctx, s)
 	}
-	if s.hours == before.hours && sameUsage(before.report, report) {
+	if s.hours == before.hours && s.near == before.near && sameUsage(before.report, report) {
 		before.drawn, before.behind = s.drawn, s.behind
 		return before
 	}
@@ -97,6 +99,17 @@ func (p *Portal) drawHours(ctx context.Context, s *sight) {
 	}
 	if err != nil && ctx.Err() == nil {
 		p.Log.Warn("the chart of live pages cannot be drawn; it stays as it is", "err", err)
+	}
+}
+
+// drawNear draws the list of the members near their limits, which are read once in a while; where they cannot be, it stays as it was before.
+func (p *Portal) drawNear(ctx context.Context, s, before *sight) {
+	near, err := p.readNear(ctx, s.report.Application, s.report.ResetsAt)
+	if err == nil {
+		s.near, err = p.part("analytics", "near", near)
+	}
+	if err != nil && before != nil {
+		s.near = before.near
 	}
 }
 
@@ -163,6 +176,9 @@ func (p *Portal) usageEvent(from, to *sight) []byte {
 	}
 	if from == nil || from.hours != to.hours {
 		u.Parts["hours"] = to.hours
+	}
+	if from == nil || from.near != to.near {
+		u.Parts["near"] = to.near
 	}
 	data, err := json.Marshal(u)
 	if err != nil {

@@ -3,6 +3,7 @@ package portal
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // group returns a number with its thousands set apart: 12,480.
@@ -28,6 +29,9 @@ func count(n int64, one, more string) string {
 	}
 	return group(n) + " " + more
 }
+
+// date returns an instant as people read it: 23 Nov 2026, 18:47 UTC.
+func date(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") }
 
 func join(words []string) string { return strings.Join(words, ", ") }
 

@@ -14,14 +14,14 @@ type operatorNearestBody struct {
 	operating
 	At           time.Time
 	Applications string // how many were read
-	Nearest      []nearRow
+	Nearest      []nearestRow
 	Shadow       []shadowRow
 	WouldRefuse  int64
 	Most         int // entries that each list has at most
 }
 
-// nearRow is an application that is near its limit for an endpoint.
-type nearRow struct {
+// nearestRow is an application that is near its limit for an endpoint.
+type nearestRow struct {
 	Application, Path    string
 	Endpoint             string
 	Used, Limit, Refused int64
@@ -49,7 +49,7 @@ func (p *Portal) operatorNearest(v *visit) error {
 	}
 	for _, n := range s.Nearest[:min(len(s.Nearest), shownNearest)] {
 		limit := int64(n.Limit)
-		body.Nearest = append(body.Nearest, nearRow{
+		body.Nearest = append(body.Nearest, nearestRow{
 			Application: p.nameOf(n.Application), Path: p.itemPath("apps", n.Application), Endpoint: n.Endpoint,
 			Used: n.Used, Limit: limit, Refused: n.Refused, Meter: newMeter(n.Endpoint, &limit, n.Used, s.Day.End),
 		})

@@ -39,6 +39,8 @@ func (p *Portal) readPages() (pages, error) {
 		"calls":   newCalls,
 		"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 		"until":   func(t time.Time) string { return t.UTC().Format("15:04") },
+		"date":    date,
+		"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
 		"moment":  moment,
 		"grouped": grouped,
 		"setting": settingWords,
@@ -107,7 +109,11 @@ type application struct {
 	ID, Name, Tier    string
 	Suspended, Shadow bool
 	Tabs              []tab
+	path              func(page string) string
 }
+
+// Path returns the path of one of its pages.
+func (a application) Path(page string) string { return a.path(page) }
 
 type tab struct {
 	Name, Path string
@@ -117,11 +123,16 @@ type tab struct {
 // tabs are those of an application, in order.
 var tabs = []struct{ name, page string }{
 	{"Analytics", "analytics"},
+	{"Credentials", "credentials"},
+	{"Alerts", "alerts"},
+	{"Team", "team"},
+	{"Settings", "settings"},
 }
 
 // application returns what stands above a tab.
 func (v *visit) application(current string) application {
 	a := application{ID: v.app.ID, Name: displayName(v.app), Tier: v.app.Tier, Suspended: v.app.Suspended, Shadow: v.app.Shadow}
+	a.path = func(page string) string { return v.portal.applicationPath(v.app.ID, page) }
 	for _, t := range tabs {
 		a.Tabs = append(a.Tabs, tab{Name: t.name, Path: v.portal.applicationPath(v.app.ID, t.page), Current: t.page == current})
 	}

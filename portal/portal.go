@@ -48,14 +48,24 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but Gateway.
+// Options are what a [Portal] needs. All are required but Gateway, Call and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
 	// Catalog returns the catalog that holds now.
 	Catalog func() *catalog.Snapshot
-	Usage   *usage.Reader
-	History *usage.History
+	// Tokens keeps the applications' tokens.
+	Tokens Tokens
+	// NewToken returns the secret of a new token, and its hash.
+	NewToken func() (secret string, hash registry.Hash)
+	// Revoked has a token that was just revoked refused at once; where it fails, that takes a moment.
+	Revoked func(context.Context) error
+	// Alerts keeps when the applications' people are warned, and how.
+	Alerts AlertSettings
+	// TestAlert has an alert that tells of no limit delivered by each of an application's channels, and returns by how many.
+	TestAlert func(ctx context.Context, application string) (int, error)
+	Usage     *usage.Reader
+	History   *usage.History
 	// SignIn returns the account of an email and a password. The error is [fault.Unauthorized] where they do not belong together, and
 	// [fault.Exhausted] where too many were tried from the address or for the account.
 	SignIn func(ctx context.Context, email, password string, from netip.Addr) (registry.Account, error)
@@ -67,6 +77,10 @@ type Options struct {
 	URL *url.URL
 	// Gateway is where callers find the gateway, as http://HOST:PORT, for the commands that pages show; empty: that is not known.
 	Gateway string
+	// Call makes a test call; nil: there is no gateway, or it believes no tokens of perdiem's.
+	Call Call
+	// Contact is whom developers ask for higher limits, as mailto: or http(s):; nil: whoever runs the API, who is not named.
+	Contact *url.URL
 	// Operators is for the operators' pages alone.
 	Operators OperatorOptions
 	Now       func() time.Time
@@ -83,6 +97,10 @@ type Portal struct {
 	sessions    *scs.SessionManager
 	crossOrigin *http.CrossOriginProtection
 	hub         *hub
+	once        once
+	near        nearMembers
+	calls       paces
+	alertTests  paces
 }
 
 // New returns the portal, or an error that says which option is missing.
@@ -93,6 +111,11 @@ func New(o Options) (*Portal, error) {
 	}{
 		{"Accounts", o.Accounts == nil},
 		{"Catalog", o.Catalog == nil},
+		{"Tokens", o.Tokens == nil},
+		{"NewToken", o.NewToken == nil},
+		{"Revoked", o.Revoked == nil},
+		{"Alerts", o.Alerts == nil},
+		{"TestAlert", o.TestAlert == nil},
 		{"Usage", o.Usage == nil},
 		{"History", o.History == nil},
 		{"SignIn", o.SignIn == nil},

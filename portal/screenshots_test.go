@@ -39,43 +39,129 @@ func TestScreenshots(t *testing.T) {
 	if err := s.registry.Grant(t.Context(), registry.Grant{Email: "viewer@acme.example", Application: "idle", Role: registry.Viewer}, ""); err != nil {
 		t.Fatal(err)
 	}
+	s.fillTabs("much")
+	s.comeNear("m-9", 45)
+	s.comeNear("urn:li:person:a-rather-long-member-id", 50)
 	browser := testkit.Chromium(t)
 	sessions := map[string]string{}
-	for _, email := range []string{"viewer@acme.example", "operator@example.com"} {
+	for _, email := range []string{"viewer@acme.example", "admin@acme.example", "operator@example.com"} {
 		b := s.browser(email)
 		at := b.request("GET", "/", nil).URL
 		sessions[email] = b.client.Jar.Cookies(at)[0].Value
 	}
-	for _, shot := range []struct{ name, email, path string }{
-		{"signin", "", "/signin"},
-		{"signin-next", "", "/apps"},
-		{"notfound", "viewer@acme.example", "/apps/none/analytics"},
-		{"apps", "viewer@acme.example", "/apps"},
-		{"apps-many", "operator@example.com", "/apps"},
-		{"apps-search-none", "operator@example.com", "/apps?q=nothing"},
-		{"analytics-none", "viewer@acme.example", "/apps/idle/analytics"},
-		{"analytics", "viewer@acme.example", "/apps/acme/analytics?sort=-share"},
-		{"analytics-member", "viewer@acme.example", "/apps/acme/analytics?member=m-1"},
-		{"analytics-much", "operator@example.com", "/apps/much/analytics?sort=-used"},
+	const admin, operator, viewer = "admin@acme.example", "operator@example.com", "viewer@acme.example"
+	for _, shot := range []struct {
+		name, email, path string
+		script, until     string // run on the page, and what is to be seen after that; empty: nothing is
+	}{
+		{name: "signin", path: "/signin"},
+		{name: "signin-next", path: "/apps"},
+		{name: "notfound", email: viewer, path: "/apps/none/analytics"},
+		{name: "apps", email: viewer, path: "/apps"},
+		{name: "apps-many", email: operator, path: "/apps"},
+		{name: "apps-search-none", email: operator, path: "/apps?q=nothing"},
+		{name: "analytics-none", email: viewer, path: "/apps/idle/analytics"},
+		{name: "analytics", email: viewer, path: "/apps/acme/analytics?sort=-share"},
+		{name: "analytics-member", email: viewer, path: "/apps/acme/analytics?member=m-1"},
+		{name: "analytics-much", email: operator, path: "/apps/much/analytics?sort=-used"},
+		{name: "call", email: admin, path: "/apps/acme/call?endpoint=posts.find"},
+		{name: "call-wrong", email: operator, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", ".."), until: "#p0-problem"},
+		{name: "call-made", email: operator, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", "12 34"), until: "#result-title"},
+		{name: "call-curl", email: admin, path: "/apps/acme/call?endpoint=posts.create"},
+		{name: "credentials-none", email: viewer, path: "/apps/idle/credentials"},
+		{name: "credentials-issued", email: admin, path: "/apps/acme/credentials", script: `document.querySelector('#lifetime').form.submit()`, until: "#secret"},
+		{name: "credentials-revoke", email: operator, path: "/apps/much/credentials", script: `document.querySelector('[name=token]').form.submit()`, until: ".confirm"},
+		{name: "credentials-much", email: operator, path: "/apps/much/credentials"},
+		{name: "alerts-none", email: viewer, path: "/apps/idle/alerts"},
+		{name: "alerts-viewer", email: viewer, path: "/apps/acme/alerts"},
+		{name: "alerts-much", email: operator, path: "/apps/much/alerts"},
+		{name: "alerts-wrong", email: admin, path: "/apps/acme/alerts", script: fill("thresholds", "30", "mail", "nobody", "url", "hooks.example"), until: "#url-problem"},
+		{name: "alerts-secret", email: admin, path: "/apps/acme/alerts", script: fill("url", "https://hooks.example/perdiem"), until: "#secret"},
+		{name: "team-none", email: operator, path: "/apps/partner-01/team"},
+		{name: "team", email: admin, path: "/apps/acme/team"},
+		{name: "team-last", email: admin, path: "/apps/acme/team", script: `document.querySelector('[data-email="admin@acme.example"] form').submit()`, until: ".confirm"},
+		{name: "team-wrong", email: admin, path: "/apps/acme/team", script: fill("email", "nobody@acme.example"), until: "#email-problem"},
+		{name: "team-much", email: operator, path: "/apps/much/team"},
+		{name: "settings", email: viewer, path: "/apps/acme/settings"},
+		{name: "settings-much", email: operator, path: "/apps/much/settings"},
+		{name: "settings-none", email: viewer, path: "/apps/idle/settings"},
 	} {
-		for _, size := range []struct {
-			width, height int64
-		}{{1280, 800}, {390, 844}} {
-			for _, theme := range []string{"light", "dark"} {
-				name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
-				picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height, func(context.Context) error { return nil })
-				if err != nil {
-					t.Fatalf("%s: %v", name, err)
-				}
-				if wider {
-					t.Errorf("%s: the page is wider than the window", name)
-				}
-				if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
-					t.Fatal(err)
+		t.Run(shot.name, func(t *testing.T) {
+			for _, size := range []struct {
+				width, height int64
+			}{{1280, 800}, {390, 844}} {
+				for _, theme := range []string{"light", "dark"} {
+					name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
+					s.emptyAlerts()
+					s.portal.calls = paces{} // else one picture's call would keep the next from being made
+					picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height, func(ctx context.Context) error {
+						if shot.script == "" {
+							return nil
+						}
+						return chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](shot.script), chromedp.WaitVisible(shot.until))
+					})
+					if err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					if wider {
+						t.Errorf("%s: the page is wider than the window", name)
+					}
+					if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
+		})
+	}
+}
+
+// fill returns a script that sends the form of fields with values, whatever the browser thinks of them.
+func fill(pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i < len(pairs); i += 2 {
+		fmt.Fprintf(&b, "document.getElementById(%q).value = %q;", pairs[i], pairs[i+1])
+	}
+	return b.String() + fmt.Sprintf("document.getElementById(%q).form.submit()", pairs[0])
+}
+
+// emptyAlerts puts acme's alerts back to where its pictures begin.
+func (s *site) emptyAlerts() {
+	s.Helper()
+	if err := s.registry.SetAlertSettings(s.Context(), "acme", usage.AlertSettings{Mail: []string{"ann@acme.example"}}, ""); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// fillTabs gives an application many tokens, a large team, and alerts.
+func (s *site) fillTabs(application string) {
+	s.Helper()
+	must := func(err error) {
+		s.Helper()
+		if err != nil {
+			s.Fatal(err)
 		}
 	}
+	for i := range tokensPage + 5 {
+		token := registry.NewToken{Hash: registry.Hash{byte(i), 1}, Application: application, Expires: at.Add(time.Duration(i*i) * time.Hour)}
+		if i == 0 {
+			token.Expires = time.Time{}
+		}
+		if i%3 == 1 {
+			token.Member = fmt.Sprintf("urn:li:person:%s-%d", strings.Repeat("x", i), i)
+		}
+		_, err := s.registry.IssueToken(s.Context(), token)
+		must(err)
+	}
+	for i := range 12 {
+		email := fmt.Sprintf("somebody.with.a.long.name.%02d@developers.partner.example", i)
+		_, err := s.registry.AddAccount(s.Context(), registry.NewAccount{Email: email}, "")
+		must(err)
+		must(s.registry.Grant(s.Context(), registry.Grant{Email: email, Application: application, Role: []registry.Role{registry.Viewer, registry.Admin}[i%2]}, ""))
+	}
+	must(s.registry.SetAlertSettings(s.Context(), application, usage.AlertSettings{
+		Thresholds: []int{50, 60, 75, 90, 100}, Mail: []string{"on-call@developers.partner.example", "somebody.with.a.long.name@developers.partner.example"},
+		WebhookURL: "https://hooks.partner.example/services/T024BE7LD/B01ABCDEF/a-rather-long-path", WebhookSecret: newSecret(),
+	}, ""))
 }
 
 // screenshot returns a picture of a page as somebody sees it, once then has done something on it, and whether it is wider than the window.

@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +54,8 @@ type counts struct {
 	members map[string]map[string]usage.MemberCounts // guarded by mu: by member and endpoint
 	err     error                                    // guarded by mu
 	reads   int                                      // guarded by mu
+
+	nearReads int // guarded by mu
 }
 
 func (c *counts) Day() quota.Day {
@@ -78,6 +81,18 @@ func (c *counts) Member(_ context.Context, _, member string, endpoints []string)
 	return all, c.err
 }
 
+// ofMembers returns what members used of an endpoint.
+func (c *counts) ofMembers(_ context.Context, _, endpoint string, members []string) ([]usage.MemberCounts, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nearReads++
+	all := make([]usage.MemberCounts, len(members))
+	for i, m := range members {
+		all[i] = c.members[m][endpoint]
+	}
+	return all, c.err
+}
+
 func (c *counts) set(application string, of ...usage.Counts) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,9 +113,13 @@ type site struct {
 	registry *sqlregistry.Registry
 	counts   *counts
 	history  *usage.History
+	near     *usage.NearMembers
 	snapshot *catalog.Snapshot                // as it was applied
 	now      atomic.Pointer[catalog.Snapshot] // that holds
 	logged   *bytes.Buffer
+	called   []gatewayCall // one after the other
+	tested   atomic.Int32  // how often alerts were tested
+	revoked  atomic.Int32  // how often the portal had what was revoked refused
 }
 
 const password = "correct horse battery"
@@ -119,7 +138,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s := &site{T: t, logged: &bytes.Buffer{}}
 	parsed, err := catalog.Parse("catalog.yaml", []byte(catalogText), catalog.PathPolicy{})
 	must(err)
-	s.registry, err = sqlregistry.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "registry.db"), sqlregistry.Options{Now: time.Now})
+	s.registry, err = sqlregistry.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "registry.db"), sqlregistry.Options{Now: func() time.Time { return at }})
 	must(err)
 	t.Cleanup(func() { must(s.registry.Close()) })
 	_, err = s.registry.Apply(t.Context(), parsed, registry.ApplyOptions{})
@@ -144,7 +163,9 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	must(err)
 	day := rule.At(at)
 	s.counts = &counts{day: day, of: map[string][]usage.Counts{}, members: map[string]map[string]usage.MemberCounts{}}
-	reader, err := usage.New(usage.Options{Catalog: s.now.Load, Counters: s.counts, Now: func() time.Time { return at }})
+	s.near, err = usage.OpenNear(t.Context(), usage.NearOptions{Store: s.registry, Day: s.counts.Day, Members: s.counts.ofMembers, Log: slog.New(slog.DiscardHandler)})
+	must(err)
+	reader, err := usage.New(usage.Options{Catalog: s.now.Load, Counters: s.counts, Now: func() time.Time { return at }, Near: s.near})
 	must(err)
 	s.history, err = usage.NewHistory(usage.HistoryOptions{
 		Store: s.registry, Day: s.counts.Day, Decided: func(func(usage.Decided)) {}, Days: 400, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
@@ -153,7 +174,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s.server = httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: s.server.Listener.Addr().String()}
 	o := Options{
-		Accounts: s.registry, Catalog: s.now.Load, Usage: reader, History: s.history, SignIn: s.signInBy,
+		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, TestAlert: func(context.Context, string) (int, error) { return int(s.tested.Add(1)) - 1, nil }, Call: s.call, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: s.now.Load, Usage: reader, History: s.history, SignIn: s.signInBy,
 		Caller: func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer acme" {
 				return identity.Caller{}, fault.New(fault.Unauthorized, "No token.")
@@ -208,6 +229,19 @@ func well(day quota.Day) Health {
 		Protection: &ProtectionHealth{Limit: 64, InFlight: 3, Latency: 12 * time.Millisecond, UsualLatency: 15 * time.Millisecond},
 		Listeners:  []Listener{{"gateway", "127.0.0.1:8080"}, {"portal", "127.0.0.1:8081"}, {"admin", "127.0.0.1:8082"}, {"ops", "127.0.0.1:9090"}},
 	}
+}
+
+// call stands for the gateway: it notes what was called, and by whose token.
+func (s *site) call(ctx context.Context, method, path, token string) (int, http.Header, error) {
+	found, err := s.registry.TokenByHash(ctx, sha256.Sum256([]byte(token)))
+	s.called = append(s.called, gatewayCall{method, path, found})
+	return http.StatusOK, http.Header{"Ratelimit": {`"application";r=1;t=1`}, "X-Evil": {"<script>alert(1)</script>"}}, err
+}
+
+// gatewayCall is a call that reached the gateway.
+type gatewayCall struct {
+	method, path string
+	token        registry.Token
 }
 
 func (s *site) signInBy(ctx context.Context, email, word string, from netip.Addr) (registry.Account, error) {

@@ -64,6 +64,14 @@ type Registry interface {
 	// issued, of those that follow the position after; 0 begins with the first. next is the position to go on from, and 0 where no more
 	// follow. [fault.NotFound] where the catalog has no such application and no token was issued for it.
 	Tokens(ctx context.Context, application string, after int64, limit int) (tokens []Token, next int64, err error)
+	// HoldingTokens returns the tokens that a query asks for. [fault.Invalid] where its limit is none; [fault.NotFound] where the catalog has no
+	// such application.
+	HoldingTokens(context.Context, HoldingTokens) (tokens []Token, next int64, err error)
+	// Token returns the token of an id, expired or revoked too. [fault.NotFound] where there is none.
+	Token(ctx context.Context, id string) (Token, error)
+	// UseTokens notes when tokens were used: of each, the latest time that was told. An id that is none's is passed over. It is no change for
+	// the audit.
+	UseTokens(ctx context.Context, uses []TokenUse) error
 	// TokenByHash returns the token that was issued with hash, expired or not. [fault.NotFound] where there is none or it
 	// was revoked.
 	TokenByHash(ctx context.Context, hash Hash) (Token, error)

@@ -21,6 +21,14 @@ type Token struct {
 	Created     time.Time // to the millisecond
 	Expires     time.Time // to the millisecond; from then on the token is rejected. Zero: never
 	Revoked     time.Time // to the millisecond; zero: it holds
+	// Used is when the token was last used, as far as [Registry.UseTokens] was told; to the millisecond. Zero: never.
+	Used time.Time
+}
+
+// TokenUse says that a token was used.
+type TokenUse struct {
+	ID string
+	At time.Time
 }
 
 // NewToken is a token about to be issued.
@@ -44,6 +52,14 @@ func (n NewToken) Validate(now time.Time) error {
 	default:
 		return nil
 	}
+}
+
+// HoldingTokens asks for an application's tokens that hold, being neither expired nor revoked: the newest first.
+type HoldingTokens struct {
+	Application string
+	Own         bool  // only the application's own, no member's
+	Before      int64 // where to go on: what an earlier answer told as next; 0 begins with the newest. Where next is 0, no more follow
+	Limit       int   // how many are told at most, 1 to [MaxTokens]
 }
 
 // NewTokenID returns a fresh random id for a token.

@@ -27,6 +27,9 @@ type Alert struct {
 // AlertType is the type of all alerts so far.
 const AlertType = "limit.near"
 
+// TestAlertType is the type of an alert that somebody asked for, to see it arrive: it tells of no limit.
+const TestAlertType = "limit.test"
+
 // AlertData says which of an application's limits have come to a threshold.
 type AlertData struct {
 	Application string       `json:"application"`
@@ -222,7 +225,7 @@ func (a *Alerts) raise(ctx context.Context, day quota.Day, application string, d
 	if err != nil {
 		return err
 	}
-	channels := slices.DeleteFunc(settings.Channels(), func(c AlertChannel) bool { return !slices.Contains(a.o.Ways, c.Way()) })
+	channels := a.channels(settings)
 	now := a.o.Now()
 	tellsOfMembers := !now.Before(a.pauses[application].until)
 	var names []limitName
@@ -295,11 +298,42 @@ func (a *Alerts) send(ctx context.Context, day quota.Day, application string, ch
 	if err != nil {
 		return err
 	}
+	return a.o.Store.RaiseAlerts(ctx, day.Date, crossings, newMessages(application, channels, string(body), now))
+}
+
+// newMessages returns a message for each channel.
+func newMessages(application string, channels []AlertChannel, body string, now time.Time) []AlertMessage {
 	messages := make([]AlertMessage, len(channels))
 	for i, c := range channels {
-		messages[i] = AlertMessage{ID: "msg_" + rand.Text(), Application: application, Channel: c, Body: string(body), Created: now, Due: now}
+		messages[i] = AlertMessage{ID: "msg_" + rand.Text(), Application: application, Channel: c, Body: body, Created: now, Due: now}
 	}
-	return a.o.Store.RaiseAlerts(ctx, day.Date, crossings, messages)
+	return messages
+}
+
+// Test has an alert that tells of no limit delivered by each of an application's channels, like any other, and returns by how many: 0 where
+// it has none by which anything can be delivered.
+func (a *Alerts) Test(ctx context.Context, application string) (int, error) {
+	settings, err := a.o.Store.AlertSettings(ctx, application)
+	if err != nil {
+		return 0, err
+	}
+	channels := a.channels(settings)
+	if len(channels) == 0 {
+		return 0, nil
+	}
+	now, day := a.o.Now().UTC().Truncate(time.Millisecond), a.o.Day()
+	body, err := json.Marshal(Alert{Type: TestAlertType, Timestamp: now, Data: AlertData{
+		Application: application, Day: day.Date.String(), ResetsAt: day.End.UTC(), Limits: []AlertLimit{},
+	}})
+	if err != nil {
+		return 0, err
+	}
+	return len(channels), a.o.Store.RaiseAlerts(ctx, day.Date, nil, newMessages(application, channels, string(body), now))
+}
+
+// channels returns those of the settings by which something can be delivered.
+func (a *Alerts) channels(s AlertSettings) []AlertChannel {
+	return slices.DeleteFunc(s.Channels(), func(c AlertChannel) bool { return !slices.Contains(a.o.Ways, c.Way()) })
 }
 
 // add adds a limit. Members with the same endpoint and threshold share an entry.

@@ -27,6 +27,7 @@ type alertMemory struct {
 	raised   map[quota.Date]map[usage.Crossing]bool // guarded by mu
 	messages []usage.AlertMessage                   // guarded by mu
 	err      error                                  // guarded by mu
+	testing  bool                                   // only tests are to come
 }
 
 func (m *alertMemory) AlertSettings(_ context.Context, application string) (usage.AlertSettings, error) {
@@ -66,6 +67,14 @@ func (m *alertMemory) fail(err error) {
 	m.err = err
 }
 
+// kind is the type that messages are to have.
+func (m *alertMemory) kind() string {
+	if m.testing {
+		return usage.TestAlertType
+	}
+	return usage.AlertType
+}
+
 // want checks what messages say that were raised since it was last asked, a line each.
 func (m *alertMemory) want(t *testing.T, want ...string) {
 	t.Helper()
@@ -77,7 +86,7 @@ func (m *alertMemory) want(t *testing.T, want ...string) {
 		if err := json.Unmarshal([]byte(message.Body), &alert); err != nil {
 			t.Fatal(err)
 		}
-		if alert.Type != usage.AlertType || alert.Data.Application != message.Application || !strings.HasPrefix(message.ID, "msg_") || !alert.Timestamp.Equal(message.Created) {
+		if alert.Type != m.kind() || alert.Data.Application != message.Application || !strings.HasPrefix(message.ID, "msg_") || !alert.Timestamp.Equal(message.Created) {
 			t.Errorf("message %+v", message)
 		}
 		line := string(message.Channel) + " " + alert.Data.Day
@@ -181,6 +190,23 @@ func TestAlertsByTheirChannels(t *testing.T) {
 			store.want(t, test.want...)
 		})
 	}
+}
+
+// A test goes to every channel by which something can be delivered, and tells of no limit.
+func TestAlertTest(t *testing.T) {
+	watching(t, hooks, func(_ *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		store.testing = true
+		for application, want := range map[string][]string{"mails": {"webhook 2000-01-01"}, "nobody": nil} {
+			if sent, err := a.Test(t.Context(), application); sent != len(want) || err != nil {
+				t.Errorf("%s: %d, %v", application, sent, err)
+			}
+			store.want(t, want...)
+		}
+		store.fail(errors.New("down"))
+		if _, err := a.Test(t.Context(), "mails"); err == nil {
+			t.Error("a test that was not kept")
+		}
+	})
 }
 
 // Members are summed up: at once, then after a minute, then after two.

@@ -124,6 +124,9 @@ func (s *issued) TokenByHash(_ context.Context, hash registry.Hash) (registry.To
 	return t, nil
 }
 
+// UseTokens implements [identity.TokenReader].
+func (*issued) UseTokens(context.Context, []registry.TokenUse) error { return nil }
+
 // Revocations implements [identity.TokenReader].
 func (s *issued) Revocations(context.Context, int64) ([]registry.Revocation, int64, error) {
 	return nil, 0, nil

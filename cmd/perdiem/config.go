@@ -54,6 +54,7 @@ type config struct {
 	Identity        identityConfig
 	UsageForMembers bool
 	PortalURL       *url.URL // nil: the address at which the portal listens
+	PortalContact   *url.URL // nil: nobody is named
 	Edge            edgeConfig
 }
 
@@ -192,6 +193,7 @@ func (p *configParser) root(n yamldoc.Node) {
 			}
 		},
 		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
+		"portal_contact":  func(n yamldoc.Node) { c.PortalContact = p.contact(n) },
 		"method_override": p.methodOverride,
 	}
 	p.edge(fields)

@@ -98,6 +98,7 @@ timeouts: {headers: 5s, body: 30s, body_rate: 1000, answer: 20s, idle: 1m}
 connections: {total: 500, per_address: 20}
 history_days: ${DAYS}
 alerts: {webhooks_may_reach: [10.1.2.3/16]}
+portal_contact: API@example.com
 smtp: {host: mail.example, port: 2525, tls: opportunistic, user: gw, password: "${WAIT}", from: perdiem@mail.example}
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
@@ -120,8 +121,9 @@ func TestConfigWhole(t *testing.T) {
 		UpstreamTimeout: 5 * time.Second,
 		Protection:      protectionConfig{Least: 2, Most: 9001, Tolerance: 5 * time.Second},
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30, HistoryDays: 30, Alerts: alertsConfig{WebhooksMayReach: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
-		SMTP:    &notify.MailOptions{Host: "mail.example", Port: 2525, Encryption: notify.Opportunistic, User: "gw", Password: "5s", From: "perdiem@mail.example"},
-		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
+		PortalContact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"},
+		SMTP:          &notify.MailOptions{Host: "mail.example", Port: 2525, Encryption: notify.Opportunistic, User: "gw", Password: "5s", From: "perdiem@mail.example"},
+		Catalog:       "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
 		Paths:          catalog.PathPolicy{StrictSlash: true, Parameters: catalog.KeepParameters, IgnoreCase: true, PassEncodedSlash: true},
 		MethodOverride: true,

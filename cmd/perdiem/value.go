@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/internal/yamldoc"
+	"github.com/perdiem/perdiem/registry"
 )
 
 // values reads the values of a configuration: each ${NAME} in them comes from the environment, and a relative path begins
@@ -160,6 +161,23 @@ func (v values) url(n yamldoc.Node) *url.URL {
 		return u
 	}
 	return nil
+}
+
+// contact returns where somebody is asked: an address of mail, as mailto:, or a page; nil where there was a problem.
+func (v values) contact(n yamldoc.Node) *url.URL {
+	text, ok := v.text(n)
+	if !ok {
+		return nil
+	}
+	if email, err := registry.ParseEmail(text); err == nil {
+		return &url.URL{Scheme: "mailto", Opaque: email}
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		n.Wrong("an email address such as api@host.example, or the URL of a page")
+		return nil
+	}
+	return u
 }
 
 // network returns a range of addresses, such as 10.0.0.0/8; a single address is a range as well.

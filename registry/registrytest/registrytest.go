@@ -66,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"a long log of revocations", testRevocationPages},
 		{"old tokens are forgotten", testForget},
 		{"tokens page by page", testTokenPages},
+		{"tokens that hold", testHoldingTokens},
 		{"accounts", testAccounts},
 		{"accounts that cannot be", testAccountErrors},
 		{"accounts page by page", testAccountPages},

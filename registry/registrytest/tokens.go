@@ -272,3 +272,66 @@ func testTokenPages(t *testing.T, f *fixture) {
 		wantKind(t, "a page without a size", err, fault.Invalid)
 	}
 }
+
+func testHoldingTokens(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	brief := f.issue(t, registry.NewToken{Application: "acme", Expires: f.clock.Now().Add(time.Minute)})
+	own := f.issue(t, registry.NewToken{Application: "acme", Expires: f.clock.Now().Add(time.Hour)})
+	member := f.issue(t, registry.NewToken{Application: "acme", Member: "m-1"})
+	ended := f.issue(t, registry.NewToken{Application: "acme"})
+	f.issue(t, registry.NewToken{Application: "beta"})
+	newest := f.issue(t, registry.NewToken{Application: "acme"})
+	if err := f.RevokeToken(ctx, ended.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.Advance(time.Minute) // which ends the brief one
+	for _, test := range []struct {
+		own  bool
+		want []registry.Token
+	}{{false, []registry.Token{newest, member, own}}, {true, []registry.Token{newest, own}}} {
+		for limit := 1; limit <= 4; limit++ {
+			var got []registry.Token
+			for next := int64(0); ; {
+				page, following, err := f.HoldingTokens(ctx, registry.HoldingTokens{Application: "acme", Own: test.own, Before: next, Limit: limit})
+				if err != nil || len(page) > limit || following != 0 && next != 0 && following >= next {
+					t.Fatalf("limit %d: %d tokens before %d, next %d, %v", limit, len(page), next, following, err)
+				}
+				got = append(got, page...)
+				if next = following; next == 0 {
+					break
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("own %v, limit %d (-want +got):\n%s", test.own, limit, diff)
+			}
+		}
+	}
+	for _, limit := range []int{-1, 0, registry.MaxTokens + 1} {
+		_, _, err := f.HoldingTokens(ctx, registry.HoldingTokens{Application: "acme", Limit: limit})
+		wantKind(t, "a page without a size", err, fault.Invalid)
+	}
+	_, _, err := f.HoldingTokens(ctx, registry.HoldingTokens{Application: "nobody", Limit: 1})
+	wantKind(t, "tokens of nobody", err, fault.NotFound)
+
+	if got, err := f.Token(ctx, brief.ID); err != nil || got != brief {
+		t.Errorf("an expired token by its id: %v, %v", got, err)
+	}
+	uses := []registry.TokenUse{{ID: brief.ID, At: f.clock.Now()}, {ID: "tok_0000000000000000", At: f.clock.Now()}}
+	if err := f.UseTokens(ctx, uses); err != nil {
+		t.Errorf("UseTokens: %v", err)
+	}
+	if err := f.UseTokens(ctx, []registry.TokenUse{{ID: brief.ID, At: f.clock.Now().Add(-time.Minute)}}); err != nil {
+		t.Errorf("UseTokens of what was before: %v", err)
+	}
+	brief.Used = f.clock.Now()
+	if got, err := f.Token(ctx, brief.ID); err != nil || got != brief {
+		t.Errorf("a token that was used: %v, %v", got, err)
+	}
+	ended.Revoked = f.clock.Now().Add(-time.Minute)
+	if got, err := f.Token(ctx, ended.ID); err != nil || got != ended {
+		t.Errorf("a revoked token by its id: %v, %v", got, err)
+	}
+	_, err = f.Token(ctx, "tok_0000000000000000")
+	wantKind(t, "a token that is none", err, fault.NotFound)
+}

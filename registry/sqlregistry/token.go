@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	tokenColumns      = "id, application, member, created, expires, revoked"
+	tokenColumns      = "id, application, member, created, expires, revoked, used"
 	selectTokenByHash = "SELECT " + tokenColumns + " FROM tokens WHERE hash = $1 AND revoked IS NULL"
 	selectRevocations = "SELECT r.seq, t.id, t.hash FROM revocations r JOIN tokens t ON t.seq = r.token WHERE r.seq > $1 ORDER BY r.seq LIMIT $2"
 
@@ -133,26 +134,8 @@ func (r *Registry) Tokens(ctx context.Context, application string, after int64, 
 		return nil, 0, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, registry.MaxTokens)
 	}
 	err = r.read(ctx, func(tx *sql.Tx) error {
-		// One more than is returned tells whether more follow.
-		rows, err := tx.QueryContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE application = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-			application, after, limit+1)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		var seq int64
-		for rows.Next() {
-			if len(tokens) == limit {
-				next = seq
-				break
-			}
-			t, err := scanToken(rows, &seq)
-			if err != nil {
-				return err
-			}
-			tokens = append(tokens, t)
-		}
-		if err := rows.Err(); err != nil || len(tokens) > 0 || after > 0 {
+		tokens, next, err = readTokens(ctx, tx, limit, "application = $2 AND seq > $3 ORDER BY seq", application, after)
+		if err != nil || len(tokens) > 0 || after > 0 {
 			return err
 		}
 		_, err = readApplication(ctx, tx, application)
@@ -162,6 +145,60 @@ func (r *Registry) Tokens(ctx context.Context, application string, after int64, 
 		return nil, 0, err
 	}
 	return tokens, next, nil
+}
+
+// HoldingTokens returns a page of an application's tokens that hold.
+func (r *Registry) HoldingTokens(ctx context.Context, q registry.HoldingTokens) (tokens []registry.Token, next int64, err error) {
+	if q.Limit < 1 || q.Limit > registry.MaxTokens {
+		return nil, 0, fault.New(fault.Invalid, "limit %d: must be 1 to %d", q.Limit, registry.MaxTokens)
+	}
+	if q.Before <= 0 {
+		q.Before = math.MaxInt64
+	}
+	err = r.read(ctx, func(tx *sql.Tx) error {
+		if _, err := readApplication(ctx, tx, q.Application); err != nil {
+			return err
+		}
+		tokens, next, err = readTokens(ctx, tx, q.Limit, "application = $2 AND seq < $3 AND revoked IS NULL AND (expires IS NULL OR expires > $4) AND (member = '' OR NOT $5) ORDER BY seq DESC",
+			q.Application, q.Before, millis(r.now()), q.Own)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return tokens, next, nil
+}
+
+// readTokens returns up to limit tokens of which a condition, whose values are $2 and on, is true; and the last one's position where more follow.
+func readTokens(ctx context.Context, q querier, limit int, condition string, values ...any) (tokens []registry.Token, next int64, err error) {
+	// One more than is returned tells whether more follow.
+	rows, err := q.QueryContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE "+condition+" LIMIT $1", append([]any{limit + 1}, values...)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	var seq int64
+	for rows.Next() {
+		if len(tokens) == limit {
+			next = seq
+			break
+		}
+		t, err := scanToken(rows, &seq)
+		if err != nil {
+			return nil, 0, err
+		}
+		tokens = append(tokens, t)
+	}
+	return tokens, next, rows.Err()
+}
+
+// Token returns the token of an id.
+func (r *Registry) Token(ctx context.Context, id string) (registry.Token, error) {
+	t, err := scanToken(r.reader.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE id = $1", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return registry.Token{}, errNoToken
+	}
+	return t, r.failure(err)
 }
 
 // TokenByHash returns the token that was issued with hash.
@@ -175,14 +212,26 @@ func (r *Registry) TokenByHash(ctx context.Context, hash registry.Hash) (registr
 
 var errNoToken = fault.New(fault.NotFound, "there is no such token")
 
+// UseTokens notes when tokens were used.
+func (r *Registry) UseTokens(ctx context.Context, uses []registry.TokenUse) error {
+	return r.write(ctx, func(tx *sql.Tx) error {
+		for _, use := range uses {
+			if _, err := tx.ExecContext(ctx, "UPDATE tokens SET used = $1 WHERE id = $2 AND (used IS NULL OR used < $1)", millis(use.At), use.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // scanToken reads one row of tokenColumns, and what precedes them in it.
 func scanToken(row interface{ Scan(...any) error }, before ...any) (registry.Token, error) {
 	var t registry.Token
-	var created, expires, revoked sql.NullInt64
-	if err := row.Scan(append(before, &t.ID, &t.Application, &t.Member, &created, &expires, &revoked)...); err != nil {
+	var created, expires, revoked, used sql.NullInt64
+	if err := row.Scan(append(before, &t.ID, &t.Application, &t.Member, &created, &expires, &revoked, &used)...); err != nil {
 		return registry.Token{}, err
 	}
-	t.Created, t.Expires, t.Revoked = fromMillis(created), fromMillis(expires), fromMillis(revoked)
+	t.Created, t.Expires, t.Revoked, t.Used = fromMillis(created), fromMillis(expires), fromMillis(revoked), fromMillis(used)
 	return t, nil
 }
 

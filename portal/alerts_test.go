@@ -1,0 +1,127 @@
+package portal
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
+)
+
+// alerts returns the settings of acme.
+func (s *site) alerts() usage.AlertSettings {
+	s.Helper()
+	settings, err := s.registry.AlertSettings(s.Context(), "acme")
+	if err != nil {
+		s.Fatal(err)
+	}
+	return settings
+}
+
+func TestAlerts(t *testing.T) {
+	s := openSite(t, sample)
+	b := s.browser("admin@acme.example")
+	if page := b.get("/apps/acme/alerts"); !strings.Contains(page.body, `value="75, 90, 100"`) || strings.Contains(page.body, "Make a new secret") {
+		t.Errorf("unless told: %s", page.body)
+	}
+	const hook = "https://hooks.example/T0P/secret-path"
+	form := url.Values{"thresholds": {"90%, 60 90"}, "mail": {"ann@acme.example\r\n bob@acme.example \r\n"}, "url": {hook}}
+	page, _ := b.follow("/apps/acme/alerts", form)
+	first := secretOn(page)
+	got := s.alerts()
+	if !slices.Equal(got.Thresholds, []int{60, 90}) || !slices.Equal(got.Mail, []string{"ann@acme.example", "bob@acme.example"}) || got.WebhookURL != hook || got.WebhookSecret != first || !strings.HasPrefix(first, "whsec_") {
+		t.Errorf("saved: %+v, and shown %q", got, first)
+	}
+	if e := s.audited(); e.Actor != "admin@acme.example" || e.Action != registry.ActionSetAlerts || strings.Contains(e.After, first) {
+		t.Errorf("the audit says %+v", e)
+	}
+	if again := b.get("/apps/acme/alerts"); strings.Contains(again.body, first) || !strings.Contains(again.body, "Make a new secret") {
+		t.Errorf("the secret is shown again: %s", again.body)
+	}
+
+	// What is saved again keeps the secret, also with another address.
+	form.Set("url", "https://hooks.example/other")
+	if page, _ := b.follow("/apps/acme/alerts", form); !strings.Contains(page.body, "Saved") || s.alerts().WebhookSecret != first {
+		t.Errorf("saved again: %+v", s.alerts())
+	}
+	if asked := b.post("/apps/acme/alerts/secret", nil); asked.status != 200 || s.alerts().WebhookSecret != first {
+		t.Errorf("before it is sure: %d, %+v", asked.status, s.alerts())
+	}
+	renewed, _ := b.follow("/apps/acme/alerts/secret", url.Values{"sure": {"yes"}})
+	if second := secretOn(renewed); second == first || second == "" || s.alerts().WebhookSecret != second {
+		t.Errorf("renewed: %q", second)
+	}
+
+	viewer := s.browser("viewer@acme.example").get("/apps/acme/alerts")
+	if !strings.Contains(viewer.body, "60, 90 %") || !strings.Contains(viewer.body, "hooks.example") || strings.Contains(viewer.body, "hooks.example/") || strings.Contains(viewer.body, "<textarea") {
+		t.Errorf("a viewer sees %s", viewer.body)
+	}
+
+	b.follow("/apps/acme/alerts", url.Values{"thresholds": {"75, 90, 100"}, "mail": {""}, "url": {""}})
+	if got := s.alerts(); len(got.Thresholds)+len(got.Mail) != 0 || got.WebhookURL+got.WebhookSecret != "" {
+		t.Errorf("emptied: %+v", got)
+	}
+}
+
+func TestAlertTest(t *testing.T) {
+	s := openSite(t, sample)
+	now := at
+	s.portal.Now = func() time.Time { return now }
+	b := s.browser("admin@acme.example")
+	for i, says := range []string{"nobody to send a test to", "on its way"} {
+		if page, _ := b.follow("/apps/acme/alerts/test", nil); !strings.Contains(page.body, says) {
+			t.Errorf("test %d: %s", i+1, page.body)
+		}
+		if got := b.post("/apps/acme/alerts/test", nil); got.status != 429 || !strings.Contains(got.body, "One test of alerts in ten minutes") {
+			t.Errorf("another at once: %d %s", got.status, got.body)
+		}
+		now = now.Add(testEvery)
+	}
+	if s.tested.Load() != 2 {
+		t.Errorf("%d tests were sent", s.tested.Load())
+	}
+}
+
+func TestAlertErrors(t *testing.T) {
+	s := openSite(t, sample)
+	b := s.browser("admin@acme.example")
+	before := s.alerts()
+	for _, c := range []struct{ field, value string }{
+		{"thresholds", "49"}, {"thresholds", "101"}, {"thresholds", "75.5"}, {"thresholds", "many"}, {"thresholds", "50 51 52 53 54 55 56 57 58 59 60"},
+		{"mail", "nobody"}, {"mail", "a@b.example a@b.example"}, {"mail", strings.Repeat("a@b.example\n", 11)}, {"mail", "Ann <ann@acme.example>"},
+		{"url", "hooks.example"}, {"url", "ftp://hooks.example"}, {"url", "https://user:pw@hooks.example/"}, {"url", "javascript:alert(1)"}, {"url", "https://" + strings.Repeat("a", 2000) + ".example"},
+	} {
+		got := b.post("/apps/acme/alerts", url.Values{c.field: {c.value}})
+		problems := all(got.document(t), having("class", "error"))
+		if got.status != 422 || len(problems) != 1 {
+			t.Errorf("%s %q: %d, %d problems", c.field, c.value, got.status, len(problems))
+			continue
+		}
+		if id, _ := attribute(problems[0], "id"); id != c.field+"-problem" {
+			t.Errorf("%s %q: the problem is %s", c.field, c.value, id)
+		}
+	}
+	if got := s.alerts(); len(got.Channels()) != len(before.Channels()) || len(got.Thresholds) != 0 {
+		t.Errorf("something was saved: %+v", got)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	s := openSite(t, sample)
+	page := s.browser("viewer@acme.example").get("/apps/acme/settings")
+	if got := page.rows(t, "data-endpoint"); !slices.Equal(got, []string{"posts.create"}) {
+		t.Errorf("limits of %v", got)
+	}
+	for _, text := range []string{"Acme Scheduler", "<dd>development</dd>", `data-field="application-limit" data-value="400"`, `data-field="member-limit" data-value="50"`, `href="mailto:api@example.com">api@example.com<`} {
+		if !strings.Contains(page.body, text) {
+			t.Errorf("the page does not have %q: %s", text, page.body)
+		}
+	}
+	alone := openSite(t, sample, func(o *Options) { o.Contact = nil }).browser("other@beta.example").get("/apps/beta/settings")
+	if !strings.Contains(alone.body, "ask whoever runs this API") || !strings.Contains(alone.body, `id="no-limits"`) {
+		t.Errorf("without a contact: %s", alone.body)
+	}
+}
