@@ -44,6 +44,7 @@ var atStart = []struct {
 	{"identity", func(c *config) any { return c.Identity.callers() }},
 	{"usage", func(c *config) any { return c.UsageForMembers }},
 	{"portal_url", func(c *config) any { return c.PortalURL }},
+	{"oidc", func(c *config) any { return c.oidcTold() }},
 }
 
 // changedKeys returns the keys, in the order of the documentation, that mean another thing in b than in a.

@@ -16,6 +16,7 @@ import (
 	"github.com/perdiem/perdiem/answer"
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/gateway"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/notify"
@@ -53,7 +54,8 @@ type config struct {
 	MethodOverride  bool
 	Identity        identityConfig
 	UsageForMembers bool
-	PortalURL       *url.URL // nil: the address at which the portal listens
+	PortalURL       *url.URL              // nil: the address at which the portal listens
+	OIDC            *identity.OIDCOptions // what the file tells of them; nil: nobody signs in at an issuer
 	Edge            edgeConfig
 }
 
@@ -192,6 +194,7 @@ func (p *configParser) root(n yamldoc.Node) {
 			}
 		},
 		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
+		"oidc":            p.oidc,
 		"method_override": p.methodOverride,
 	}
 	p.edge(fields)

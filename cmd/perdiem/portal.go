@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/gateway"
@@ -20,8 +21,12 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 	if err != nil {
 		return err
 	}
+	oidc, err := n.newOIDC()
+	if err != nil {
+		return err
+	}
 	n.pages, err = portal.New(portal.Options{
-		Accounts: n.registry, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, Caller: caller,
+		Accounts: n.registry, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, OIDC: oidc, Caller: caller,
 		From: gateway.Proxies(n.config.Edge.TrustedProxies).Client, URL: n.portalURL(), Gateway: n.gatewayURL(), Now: n.now, Log: n.log,
 	})
 	if err != nil {
@@ -30,6 +35,17 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 	n.portal = n.server(n.pages)
 	n.serve("listen.portal", n.doors.portal, n.encrypted("portal", n.portal))
 	return nil
+}
+
+// newOIDC returns sign-in at the issuer that the configuration names; nil: it names none.
+func (n *node) newOIDC() (*identity.OIDC, error) {
+	if n.config.OIDC == nil {
+		return nil, nil
+	}
+	o := *n.config.OIDC
+	o.Redirect = strings.TrimRight(n.portalURL().String(), "/") + portal.OIDCCallback
+	o.Accounts, o.Now, o.Logger = n.registry, n.now, n.log
+	return identity.NewOIDC(o)
 }
 
 // tokenCallers returns how it is found out who asks for usage at the portal: by tokens alone. A header that names an application is believed of those
