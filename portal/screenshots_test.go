@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,23 +15,55 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/testkit"
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
 )
 
-// TestScreenshots makes pictures of every page with much, little and no data into the folder that PERDIEM_SCREENSHOTS names, wide and narrow, light
-// and dark (make screenshots). A page wider than the window fails.
-func TestScreenshots(t *testing.T) {
-	folder := os.Getenv("PERDIEM_SCREENSHOTS")
-	if folder == "" {
-		t.Skip("PERDIEM_SCREENSHOTS names no folder")
-	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	s := openSite(t, manyEndpoints())
+// look is a page as somebody sees it, with the gallery's data.
+type look struct {
+	name  string
+	page  string // its folder in pages
+	email string // empty: nobody is signed in
+	path  string
+}
+
+// looks are all pages, with much, little and no data. TestLooks fails where a page is missing.
+var looks = []look{
+	{"signin", "signin", "", "/signin"},
+	{"signin-issuer", "signin", "", "/signin/callback"},
+	{"signin-next", "signin", "", "/apps"},
+	{"notfound", "problem", "viewer@acme.example", "/apps/none/analytics"},
+	{"apps", "apps", "viewer@acme.example", "/apps"},
+	{"apps-many", "apps", "operator@example.com", "/apps"},
+	{"apps-search-none", "apps", "operator@example.com", "/apps?q=nothing"},
+	{"analytics-none", "analytics", "viewer@acme.example", "/apps/idle/analytics"},
+	{"analytics", "analytics", "viewer@acme.example", "/apps/acme/analytics?sort=-share"},
+	{"analytics-member", "analytics", "viewer@acme.example", "/apps/acme/analytics?member=m-1"},
+	{"analytics-much", "analytics", "operator@example.com", "/apps/much/analytics?sort=-used"},
+}
+
+// gallery is a site with data for all looks, and a browser in which they are looked at.
+type gallery struct {
+	*site
+	browser  context.Context
+	sessions map[string]string // cookies of those who look, by email
+}
+
+func openGallery(t *testing.T) *gallery {
+	t.Helper()
+	s := openSite(t, manyEndpoints(), func(o *Options) {
+		// An issuer that nobody asks: the page of signing in shows its button.
+		oidc, err := identity.NewOIDC(identity.OIDCOptions{
+			Issuer: "https://id.example", ClientID: "portal", ClientSecret: "secret", Redirect: o.URL.String() + OIDCCallback, Label: "Acme ID", Accounts: o.Accounts,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.OIDC = oidc
+	})
 	s.fillHistory("acme")
 	s.fillHistory("much")
 	s.counts.set("acme", called()...)
@@ -39,80 +72,126 @@ func TestScreenshots(t *testing.T) {
 	if err := s.registry.Grant(t.Context(), registry.Grant{Email: "viewer@acme.example", Application: "idle", Role: registry.Viewer}, ""); err != nil {
 		t.Fatal(err)
 	}
-	browser := testkit.Chromium(t)
-	sessions := map[string]string{}
-	for _, email := range []string{"viewer@acme.example", "operator@example.com"} {
-		b := s.browser(email)
-		at := b.request("GET", "/", nil).URL
-		sessions[email] = b.client.Jar.Cookies(at)[0].Value
+	g := &gallery{site: s, browser: testkit.Chromium(t), sessions: map[string]string{}}
+	for _, l := range looks {
+		if l.email == "" || g.sessions[l.email] != "" {
+			continue
+		}
+		b := s.browser(l.email)
+		g.sessions[l.email] = b.client.Jar.Cookies(b.request("GET", "/", nil).URL)[0].Value
 	}
-	for _, shot := range []struct{ name, email, path string }{
-		{"signin", "", "/signin"},
-		{"signin-next", "", "/apps"},
-		{"notfound", "viewer@acme.example", "/apps/none/analytics"},
-		{"apps", "viewer@acme.example", "/apps"},
-		{"apps-many", "operator@example.com", "/apps"},
-		{"apps-search-none", "operator@example.com", "/apps?q=nothing"},
-		{"analytics-none", "viewer@acme.example", "/apps/idle/analytics"},
-		{"analytics", "viewer@acme.example", "/apps/acme/analytics?sort=-share"},
-		{"analytics-member", "viewer@acme.example", "/apps/acme/analytics?member=m-1"},
-		{"analytics-much", "operator@example.com", "/apps/much/analytics?sort=-used"},
-	} {
-		for _, size := range []struct {
-			width, height int64
-		}{{1280, 800}, {390, 844}} {
-			for _, theme := range []string{"light", "dark"} {
-				name := fmt.Sprintf("%s-%d-%s.png", shot.name, size.width, theme)
-				picture, wider, err := screenshot(browser, s.server.URL, shot.path, sessions[shot.email], theme, size.width, size.height)
+	return g
+}
+
+// size is a window's, in pixels.
+type size struct{ width, height int64 }
+
+var (
+	wide   = size{1280, 800}
+	narrow = size{390, 844}
+	themes = []string{"light", "dark"}
+)
+
+// TestLooks fails where a page of the portal is in no look: it would be looked at by nobody.
+func TestLooks(t *testing.T) {
+	s := openSite(t, sample)
+	for name := range s.portal.pages {
+		if !slices.ContainsFunc(looks, func(l look) bool { return l.page == name }) {
+			t.Errorf("the page %s is in none of looks", name)
+		}
+	}
+}
+
+// picture is the one that the README shows, and how large it may be, in bytes.
+const (
+	picture    = "analytics"
+	maxPicture = 150 << 10
+)
+
+// TestScreenshots makes pictures of every look into the folder that PERDIEM_SCREENSHOTS names, wide and narrow, light and dark, and that of the README into the
+// file that PERDIEM_PICTURE names (make screenshots). A page wider than the window fails.
+func TestScreenshots(t *testing.T) {
+	folder := os.Getenv("PERDIEM_SCREENSHOTS")
+	if folder == "" {
+		t.Skip("PERDIEM_SCREENSHOTS names no folder")
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g := openGallery(t)
+	write := func(file string, data []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, l := range looks {
+		for _, s := range []size{wide, narrow} {
+			for _, theme := range themes {
+				name := fmt.Sprintf("%s-%d-%s.png", l.name, s.width, theme)
+				shot, wider, err := g.screenshot(l, theme, s)
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
 				if wider {
 					t.Errorf("%s: the page is wider than the window", name)
 				}
-				if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
-					t.Fatal(err)
+				write(filepath.Join(folder, name), shot)
+				if file := os.Getenv("PERDIEM_PICTURE"); file != "" && l.name == picture && s == wide && theme == "light" {
+					if len(shot) > maxPicture {
+						t.Errorf("%s would have %d bytes; at most %d are wanted", file, len(shot), maxPicture)
+					}
+					write(file, shot)
 				}
 			}
 		}
 	}
 }
 
-// screenshot returns a picture of a page as somebody sees it, and whether it is wider than the window.
-func screenshot(browser context.Context, site, path, session, theme string, width, height int64) (picture []byte, wider bool, err error) {
-	ctx, cancel := context.WithTimeout(browser, testkit.BrowserPatience)
-	defer cancel()
+// open opens a look, and waits until what is live on it is.
+func (g *gallery) open(ctx context.Context, l look, theme string, s size) error {
 	if _, err := chromedp.Call(ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
-		return nil, false, err
+		return err
 	}
-	if session != "" {
-		if _, err := chromedp.Call(ctx, network.SetCookie, network.SetCookieParams{Name: "perdiem", Value: session, URL: site}); err != nil {
-			return nil, false, err
+	if session := g.sessions[l.email]; session != "" {
+		if _, err := chromedp.Call(ctx, network.SetCookie, network.SetCookieParams{Name: "perdiem", Value: session, URL: g.server.URL}); err != nil {
+			return err
 		}
 	}
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}}
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
-		return nil, false, err
+		return err
 	}
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate(site+path), chromedp.WaitVisible("#content")); err != nil {
-		return nil, false, fmt.Errorf("opening: %w", err)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(s.width, s.height), chromedp.Navigate(g.server.URL+l.path), chromedp.WaitVisible("#content")); err != nil {
+		return fmt.Errorf("opening: %w", err)
 	}
 	for live := false; !live; { // where a page has something live
+		var err error
 		live, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`(document.getElementById("state")?.textContent ?? "Live") === "Live"`))
 		if err != nil {
-			says, _ := chromedp.Run(browser, chromedp.Evaluate[string](`document.body.innerText`))
-			return nil, false, fmt.Errorf("%w: %s", err, says)
+			says, _ := chromedp.Run(g.browser, chromedp.Evaluate[string](`document.body.innerText`))
+			return fmt.Errorf("%w: %s", err, says)
 		}
+	}
+	return nil
+}
+
+// screenshot returns a picture of a look, and whether it is wider than the window.
+func (g *gallery) screenshot(l look, theme string, s size) (shot []byte, wider bool, err error) {
+	ctx, cancel := context.WithTimeout(g.browser, testkit.BrowserPatience)
+	defer cancel()
+	if err := g.open(ctx, l, theme, s); err != nil {
+		return nil, false, err
 	}
 	wider, err = chromedp.Run(ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth`))
 	if err != nil {
 		return nil, false, err
 	}
-	picture, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	shot, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		return nil, false, fmt.Errorf("taking the picture: %w", err)
 	}
-	return picture, wider, nil
+	return shot, wider, nil
 }
 
 // manyEndpoints is the sample's catalog with an application that calls much.
