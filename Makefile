@@ -69,7 +69,7 @@ bench-overload: ## An upstream that slows down a hundredfold under four times wh
 bench-abuse: ## Slow headers and bodies, floods of headers and of random tokens, 10 GB in one body: memory, and what good clients keep (two minutes)
 	cd bench && $(GO) run ./abuse
 
-bench-viewers: ## The gateway's requests/s with a thousand live viewers of the portal, and without (four minutes; needs wrk)
+bench-viewers: ## The gateway's requests/s with a thousand live viewers of the portal, and without (three minutes; needs wrk)
 	@$(call need,wrk,wrk)
 	cd bench && $(GO) run ./viewers
 
