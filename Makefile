@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help run test check format race screenshots proof bench bench-size bench-overload bench-abuse fuzz compiler issuer browser
+.PHONY: help run test check format race screenshots proof bench bench-size bench-overload bench-abuse bench-viewers fuzz compiler issuer browser
 
 GO       ?= go
 PKG      ?= ./...
@@ -50,8 +50,8 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 2 $(SHELL) -c 'said=$$($(GO) test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 "$$0" 2>&1 < /dev/null) || \
 		{ echo "$$said"; echo "FAIL $$1 of $$0"; exit 1; }; echo "ok   $$1 of $$0: $$(grep -o "execs: [0-9]*" <<< "$$said" | tail -n 1)"'
 
-screenshots: browser ## Make pictures of the portal's pages, with much, little and no data, into ./screenshots
-	PERDIEM_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -count 1 -run TestScreenshots ./portal
+screenshots: browser ## Make pictures of the portal's pages, with much, little and no data, into ./screenshots, and the README's
+	PERDIEM_SCREENSHOTS=$(CURDIR)/screenshots PERDIEM_PICTURE=$(CURDIR)/docs/images/analytics.png $(GO) test -count 1 -run TestScreenshots ./portal
 
 proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause (some minutes)
 	$(GO) run ./proof
@@ -69,11 +69,15 @@ bench-overload: ## An upstream that slows down a hundredfold under four times wh
 bench-abuse: ## Slow headers and bodies, floods of headers and of random tokens, 10 GB in one body: memory, and what good clients keep (two minutes)
 	cd bench && $(GO) run ./abuse
 
+bench-viewers: ## The gateway's requests/s with a thousand live viewers of the portal, and without (three minutes; needs wrk)
+	@$(call need,wrk,wrk)
+	cd bench && $(GO) run ./viewers
+
 # The race detector needs a C compiler.
 compiler:
 	@$(call need,gcc,gcc libc6-dev)
 
-# Tests run against an issuer of tokens that is written in JavaScript.
+# Tests run against an issuer of tokens, and look at pages with axe-core: both are written in JavaScript.
 issuer:
 	@$(call need,node,nodejs)
 	@$(call need,npm,npm)

@@ -13,7 +13,7 @@
 // Whether the application exists and is not suspended is for the catalog to say, not for this package.
 //
 // People sign in to the Developer Portal elsewhere, and otherwise: [SignIns] lets them in by email and password, which [Passwords] keeps as
-// hashes.
+// hashes, and [OIDC] where an issuer vouches for their email.
 package identity
 
 import (

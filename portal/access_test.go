@@ -15,6 +15,8 @@ var access = map[string][5]int{
 	"GET /v1/usage":                      {401, 401, 401, 401, 401}, // it goes by tokens alone
 	"GET /signin":                        {200, 303, 303, 303, 303},
 	"POST /signin":                       {403, 403, 403, 403, 403}, // with a wrong password
+	"GET /signin/oidc":                   {404, 404, 404, 404, 404}, // no issuer is configured
+	"GET /signin/callback":               {404, 404, 404, 404, 404},
 	"POST /signout":                      {303, 303, 303, 303, 303},
 	"GET /apps":                          {303, 200, 200, 200, 200},
 	"GET /apps/{id}":                     {303, 404, 303, 303, 303},

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -180,12 +181,13 @@ func (p *Portal) usageEvent(from, to *sight) []byte {
 	if from == nil || from.near != to.near {
 		u.Parts["near"] = to.near
 	}
-	data, err := json.Marshal(u)
-	if err != nil {
+	event := bytes.NewBufferString("event: usage\ndata: ")
+	if err := json.NewEncoder(event).Encode(u); err != nil { // which ends with a line break
 		p.Log.Error("a live page could not be told", "err", err)
 		return nil
 	}
-	return append(append([]byte("event: usage\ndata: "), data...), '\n', '\n')
+	event.WriteByte('\n')
+	return event.Bytes()
 }
 
 // live sends what changes on an application's Analytics tab as server-sent events (WHATWG HTML, section 9.2), until the session ends or
@@ -202,6 +204,9 @@ func (p *Portal) live(v *visit) error {
 	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
 	if v.r.Method == http.MethodHead {
 		return nil
+	}
+	if v.r.ProtoMajor == 1 { // not in chunks: each event is one write to the connection instead of three, and the connection's end is the answer's
+		h.Set("Transfer-Encoding", "identity")
 	}
 	control := http.NewResponseController(v.w)
 	// The server's own deadlines are for answers that end. Where a connection has none, that it cannot be set is no harm.

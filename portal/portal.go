@@ -48,7 +48,7 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but Gateway, Call and Contact.
+// Options are what a [Portal] needs. All are required but OIDC, Gateway, Call and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
@@ -69,6 +69,8 @@ type Options struct {
 	// SignIn returns the account of an email and a password. The error is [fault.Unauthorized] where they do not belong together, and
 	// [fault.Exhausted] where too many were tried from the address or for the account.
 	SignIn func(ctx context.Context, email, password string, from netip.Addr) (registry.Account, error)
+	// OIDC lets people sign in at an issuer, too; nil: by password alone. Its Redirect is [OIDCCallback] below URL.
+	OIDC *identity.OIDC
 	// Caller returns who makes a request by an application's or a member's token.
 	Caller func(*http.Request) (identity.Caller, error)
 	// From returns where a request comes from: what is behind the proxies that are trusted.

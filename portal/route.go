@@ -37,6 +37,8 @@ func routes() []route {
 		{"GET", "/v1/usage", anybody, true, (*Portal).ownUsage},
 		{"GET", "/signin", anybody, false, (*Portal).signInForm},
 		{"POST", "/signin", anybody, false, (*Portal).signIn},
+		{"GET", "/signin/oidc", anybody, false, (*Portal).beginOIDC},
+		{"GET", OIDCCallback, anybody, false, (*Portal).finishOIDC},
 		{"POST", "/signout", anybody, false, (*Portal).signOut},
 		{"GET", "/apps", signedIn, false, (*Portal).apps},
 		{"GET", "/apps/{id}", mayView, false, (*Portal).app},

@@ -14,6 +14,7 @@ import (
 type signInPage struct {
 	Email     string
 	Next      string // where to go on to; empty: the list of applications
+	Issuer    string // where one can sign in, too; empty: there is none
 	Problem   string
 	Insecure  string
 	SignedOut bool
@@ -33,6 +34,9 @@ func (p *Portal) signInForm(v *visit) error {
 func (v *visit) showSignIn(status int, with signInPage) error {
 	if v.portal.secure && v.isPlain() {
 		with.Insecure = "This connection is not encrypted, and your browser will not keep you signed in over it. Open " + v.portal.URL.String() + " instead."
+	}
+	if v.portal.OIDC != nil {
+		with.Issuer = v.portal.OIDC.Label()
 	}
 	return v.show(status, "signin", page{Title: "Sign in", Body: with})
 }

@@ -45,6 +45,7 @@ var atStart = []struct {
 	{"usage", func(c *config) any { return c.UsageForMembers }},
 	{"portal_url", func(c *config) any { return c.PortalURL }},
 	{"portal_contact", func(c *config) any { return c.PortalContact }},
+	{"oidc", func(c *config) any { return c.oidcTold() }},
 }
 
 // changedKeys returns the keys, in the order of the documentation, that mean another thing in b than in a.

@@ -16,6 +16,7 @@ import (
 	"github.com/perdiem/perdiem/answer"
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/gateway"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/yamldoc"
 	"github.com/perdiem/perdiem/lease/embedledger"
 	"github.com/perdiem/perdiem/notify"
@@ -53,8 +54,9 @@ type config struct {
 	MethodOverride  bool
 	Identity        identityConfig
 	UsageForMembers bool
-	PortalURL       *url.URL // nil: the address at which the portal listens
-	PortalContact   *url.URL // nil: nobody is named
+	PortalURL       *url.URL              // nil: the address at which the portal listens
+	PortalContact   *url.URL              // nil: nobody is named
+	OIDC            *identity.OIDCOptions // what the file tells of them; nil: nobody signs in at an issuer
 	Edge            edgeConfig
 }
 
@@ -194,6 +196,7 @@ func (p *configParser) root(n yamldoc.Node) {
 		},
 		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
 		"portal_contact":  func(n yamldoc.Node) { c.PortalContact = p.contact(n) },
+		"oidc":            p.oidc,
 		"method_override": p.methodOverride,
 	}
 	p.edge(fields)

@@ -99,6 +99,7 @@ connections: {total: 500, per_address: 20}
 history_days: ${DAYS}
 alerts: {webhooks_may_reach: [10.1.2.3/16]}
 portal_contact: API@example.com
+oidc: {issuer: "https://id.example/realm", client_id: portal, client_secret: "${WAIT}", label: Example ID, scopes: [groups, profile], groups_claim: roles, operator_group: operators}
 smtp: {host: mail.example, port: 2525, tls: opportunistic, user: gw, password: "${WAIT}", from: perdiem@mail.example}
 identity:
   - headers: {application: X-App-Id, member: X-Member-Id, from: [127.0.0.1/8, "::1", "::ffff:10.0.0.1"]}
@@ -122,8 +123,11 @@ func TestConfigWhole(t *testing.T) {
 		Protection:      protectionConfig{Least: 2, Most: 9001, Tolerance: 5 * time.Second},
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30, HistoryDays: 30, Alerts: alertsConfig{WebhooksMayReach: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
 		PortalContact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"},
-		SMTP:          &notify.MailOptions{Host: "mail.example", Port: 2525, Encryption: notify.Opportunistic, User: "gw", Password: "5s", From: "perdiem@mail.example"},
-		Catalog:       "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
+		OIDC: &identity.OIDCOptions{
+			Issuer: "https://id.example/realm", ClientID: "portal", ClientSecret: "5s", Label: "Example ID", Scopes: []string{"groups", "profile"}, GroupsClaim: "roles", OperatorGroup: "operators",
+		},
+		SMTP:    &notify.MailOptions{Host: "mail.example", Port: 2525, Encryption: notify.Opportunistic, User: "gw", Password: "5s", From: "perdiem@mail.example"},
+		Catalog: "/etc/perdiem/catalog.yaml", CatalogNamed: yamldoc.Problem{File: "/etc/perdiem/perdiem.yaml", Line: 9, Column: 10}, OperatorKeyFile: "/etc/perdiem/operator.key",
 		Day: dayRule(t, "Europe/Berlin", "06:30:15"), Headers: answer.None, AdmitWhenDown: true,
 		Paths:          catalog.PathPolicy{StrictSlash: true, Parameters: catalog.KeepParameters, IgnoreCase: true, PassEncodedSlash: true},
 		MethodOverride: true,
@@ -231,6 +235,10 @@ func TestConfigProblems(t *testing.T) {
 		{"retention", "retention_days: 0", []string{"1:17: retention_days: must be a whole number from 1 to 36500, not 0"}},
 		{"history", "history_days: 36501", []string{"1:15: history_days: must be a whole number from 1 to 36500, not 36501"}},
 		{"webhooks that may reach nothing", "alerts: {webhooks_may_reach: []}", []string{"1:30: webhooks_may_reach: allows nothing; leave it out to allow the public internet alone"}},
+		{"an issuer without more", "oidc: {issuer: 'https://id.example'}", []string{"1:7: client_id is missing", "1:7: client_secret is missing"}},
+		{"an issuer anybody can be", "oidc: {issuer: 'http://id.example', client_id: a, client_secret: b}", []string{"1:16: issuer: must begin with https: over http anybody in between could make callers up (http is for this machine alone, such as http://127.0.0.1:9000)"}},
+		{"two scopes as one", "oidc: {issuer: 'https://id.example', client_id: a, client_secret: b, scopes: [a b]}", []string{"1:79: scopes[0]: must be one scope: printable ASCII without space, quote and backslash"}},
+		{"a button too wide", "oidc: {issuer: 'https://id.example', client_id: a, client_secret: b, label: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx}", []string{"1:77: label: must be at most 64 bytes"}},
 		{"a mail server without a host", "smtp: {from: a@b.example}", []string{"1:7: host is missing"}},
 		{"mail from a person", "smtp: {host: h, from: A <a@b.example>}", []string{"1:23: from: must be an address such as perdiem@host.example, not \"A <a@b.example>\""}},
 		{"a user without a password", "smtp: {host: h, from: a@b.example, user: u}", []string{"1:7: smtp: user and password belong together: give both or neither"}},

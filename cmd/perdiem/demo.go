@@ -22,6 +22,7 @@ import (
 
 type demoCommand struct {
 	Dir     string `placeholder:"DIR" help:"Keep everything in this folder; else it is in a temporary one and removed at the end."`
+	Traffic bool   `help:"Keep a gentle load of calls running, by an application of its own, so that the portal's pages live."`
 	Gateway string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"The gateway's address (${default})."`
 	Portal  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"The Developer Portal's address (${default})."`
 	Admin   string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"The admin API's address (${default})."`
@@ -76,7 +77,15 @@ func (c demoCommand) Run(p *program) (err error) {
 	}
 	limitMemory(p.getenv)
 	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	err = p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error { return c.introduce(p, n, folder, upstream.address) })
+	var load *traffic
+	defer func() { load.stop() }()
+	err = p.serve(config, nodeOptions{Log: log, Now: p.now}, func(n *node) error {
+		if err := c.introduce(p, n, folder, upstream.address); err != nil || !c.Traffic {
+			return err
+		}
+		load, err = n.demoTraffic(trafficEvery)
+		return err
+	})
 	if taken, ok := errors.AsType[*addressError](err); ok { // the configuration is ours, and the flags are the user's
 		flag := "--" + strings.TrimPrefix(taken.name, "listen.")
 		return fmt.Errorf("the address of %s cannot be had: %w: end what listens there, or give another address", flag, taken.cause)
@@ -101,9 +110,13 @@ data: ./data
 catalog: catalog.yaml
 `, demoMark, c.Gateway, c.Portal, c.Admin, c.Ops, upstream)
 	file := filepath.Join(folder, "perdiem.yaml")
+	catalog := demoMark + "\n" + demoCatalog
+	if c.Traffic {
+		catalog += trafficCatalog
+	}
 	for _, f := range []struct{ path, text string }{
 		{file, text},
-		{filepath.Join(folder, "catalog.yaml"), demoMark + "\n" + demoCatalog},
+		{filepath.Join(folder, "catalog.yaml"), catalog},
 	} {
 		there, err := os.ReadFile(f.path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,16 +135,11 @@ catalog: catalog.yaml
 
 // introduce issues tokens, makes accounts, and prints what there is to try.
 func (c demoCommand) introduce(p *program, n *node, folder, upstream string) error {
-	issue := func(member string) (string, error) {
-		secret, hash := n.tokenKey.NewToken()
-		_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: demoApplication, Member: member, Actor: demoActor})
-		return secret, err
-	}
-	application, err := issue("")
+	application, err := n.demoToken(demoApplication, "")
 	if err != nil {
 		return err
 	}
-	member, err := issue(demoMember)
+	member, err := n.demoToken(demoApplication, demoMember)
 	if err != nil {
 		return err
 	}
@@ -143,9 +151,17 @@ func (c demoCommand) introduce(p *program, n *node, folder, upstream string) err
 	if err != nil {
 		return err
 	}
-	grant := registry.Grant{Email: demoDeveloper, Application: demoApplication, Role: registry.Admin}
-	if err := n.registry.Grant(context.Background(), grant, demoActor); err != nil {
-		return err
+	shown := []registry.Grant{{Email: demoDeveloper, Application: demoApplication, Role: registry.Admin}}
+	applications, load := "application "+demoApplication, ""
+	if c.Traffic {
+		shown = append(shown, registry.Grant{Email: demoDeveloper, Application: trafficApplication, Role: registry.Viewer})
+		applications = "applications " + demoApplication + ", " + trafficApplication
+		load = fmt.Sprintf("  sample traffic     %.0f calls a minute by %d members of application %s\n", time.Minute.Seconds()/trafficEvery.Seconds(), trafficMembers, trafficApplication)
+	}
+	for _, grant := range shown {
+		if err := n.registry.Grant(context.Background(), grant, demoActor); err != nil {
+			return err
+		}
 	}
 	key, err := adminapi.ReadKeyFile(n.config.OperatorKeyFile)
 	if err != nil {
@@ -165,9 +181,9 @@ func (c demoCommand) introduce(p *program, n *node, folder, upstream string) err
   sample API         http://%s (not metered when asked directly)
   application token  %s  (application %s)
   member token       %s  (member %s of it)
-  developer account  %s  password %s  (application %s)
+  developer account  %s  password %s  (%s)
   operator account   %s  password %s  (everything)
-
+%s
 The commands speak to this node after
 
 export %s=http://%s
@@ -182,10 +198,29 @@ curl -i -H 'Authorization: Bearer %s' %s/rest/posts
 %s
 `, folder, kept, gateway, n.portalURL(), reachable(n.address.Admin), reachable(n.address.Ops), upstream,
 		application, demoApplication, member, demoMember,
-		demoDeveloper, developer, demoApplication, demoOperator, operator,
+		demoDeveloper, developer, applications, demoOperator, operator, load,
 		serverEnv, reachable(n.address.Admin), keyEnv, key, demoApplication, demoMember,
 		member, gateway, n.address.readyLine())
 	return err
+}
+
+// demoToken issues a token of an application, or of a member of it.
+func (n *node) demoToken(application, member string) (string, error) {
+	secret, hash := n.tokenKey.NewToken()
+	_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: application, Member: member, Actor: demoActor})
+	return secret, err
+}
+
+// demoTraffic starts the sample traffic, a call in about the time given.
+func (n *node) demoTraffic(every time.Duration) (*traffic, error) {
+	tokens := make([]string, trafficMembers)
+	for i := range tokens {
+		var err error
+		if tokens[i], err = n.demoToken(trafficApplication, fmt.Sprintf("member-%d", i+1)); err != nil {
+			return nil, err
+		}
+	}
+	return startTraffic("http://"+reachable(n.address.Gateway), tokens, every), nil
 }
 
 // demoAccount sees to it that there is an account, with a fresh password, which it returns.

@@ -169,7 +169,7 @@ func TestDefaultsAreDocumented(t *testing.T) {
 		c.CatalogNamed, c.Places = yamldoc.Problem{}, nil
 		return c
 	}
-	required := map[string]string{"cors": "origins: ['*']", "smtp": "host: mail.example, from: perdiem@mail.example"} // beside each other key of these
+	required := map[string]string{"cors": "origins: ['*']", "smtp": "host: mail.example, from: perdiem@mail.example", "oidc": "issuer: 'https://id.example', client_id: a, client_secret: b"} // beside each other key of these
 	compared := 0
 	for _, row := range documentedKeys(t, "perdiem.yaml") {
 		m := literal.FindStringSubmatch(row.text)

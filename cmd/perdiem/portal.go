@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/gateway"
@@ -20,8 +21,12 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 	if err != nil {
 		return err
 	}
+	oidc, err := n.newOIDC()
+	if err != nil {
+		return err
+	}
 	n.pages, err = portal.New(portal.Options{
-		Accounts: n.registry, Tokens: n.registry, NewToken: n.tokenKey.NewToken, Revoked: n.revoked, Alerts: n.registry, TestAlert: n.records.alerts.Test, Call: n.testCall(), Contact: n.config.PortalContact, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, Caller: caller,
+		Accounts: n.registry, Tokens: n.registry, NewToken: n.tokenKey.NewToken, Revoked: n.revoked, Alerts: n.registry, TestAlert: n.records.alerts.Test, Call: n.testCall(), Contact: n.config.PortalContact, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, OIDC: oidc, Caller: caller,
 		From: gateway.Proxies(n.config.Edge.TrustedProxies).Client, URL: n.portalURL(), Gateway: n.gatewayURL(), Now: n.now, Log: n.log,
 		Operators: portal.OperatorOptions{
 			Runtime: n.registry, Audit: n.registry.Audit, Changed: n.snapshots.refresh, HashPassword: n.passwords.Hash, Health: n.health,
@@ -33,6 +38,17 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 	n.portal = n.server(n.pages)
 	n.serve("listen.portal", n.doors.portal, n.encrypted("portal", n.portal))
 	return nil
+}
+
+// newOIDC returns sign-in at the issuer that the configuration names; nil: it names none.
+func (n *node) newOIDC() (*identity.OIDC, error) {
+	if n.config.OIDC == nil {
+		return nil, nil
+	}
+	o := *n.config.OIDC
+	o.Redirect = strings.TrimRight(n.portalURL().String(), "/") + portal.OIDCCallback
+	o.Accounts, o.Now, o.Logger = n.registry, n.now, n.log
+	return identity.NewOIDC(o)
 }
 
 // tokenCallers returns how it is found out who asks for usage at the portal: by tokens alone. A header that names an application is believed of those

@@ -2,19 +2,13 @@ package testkit
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -35,7 +29,7 @@ var issuerFiles embed.FS
 // the next time.
 func StartIssuer(t testing.TB) *Issuer {
 	t.Helper()
-	folder, err := installIssuer()
+	folder, err := installNode("oidc", issuerFiles)
 	if err != nil {
 		t.Fatalf("the issuer that tests run against cannot be installed (it needs node and npm: on Debian, apt-get install nodejs npm): %v", err)
 	}
@@ -63,54 +57,6 @@ func StartIssuer(t testing.TB) *Issuer {
 		t.Fatalf("the issuer did not start: run `node issuer.mjs` in %s to see why: %v", folder, err)
 	}
 	return &Issuer{URL: strings.TrimSpace(line)}
-}
-
-// installIssuer returns a folder with the issuer and what it depends on. Several processes may ask at the same time: each installs into a
-// folder of its own, and the first to be done gives its folder the name.
-func installIssuer() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	files, err := fs.Sub(issuerFiles, "oidc")
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json", "issuer.mjs"} {
-		data, err := fs.ReadFile(files, name)
-		if err != nil {
-			return "", err
-		}
-		sum.Write(data)
-	}
-	parent := filepath.Join(cache, "perdiem-test")
-	folder := filepath.Join(parent, "oidc-"+hex.EncodeToString(sum.Sum(nil)[:8]))
-	if _, err := os.Stat(folder); err == nil {
-		return folder, nil
-	}
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return "", err
-	}
-	making, err := os.MkdirTemp(parent, "making-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(making)
-	if err := os.CopyFS(making, files); err != nil {
-		return "", err
-	}
-	npm := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev")
-	npm.Dir = making
-	if said, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, said)
-	}
-	if err := os.Rename(making, folder); err != nil {
-		if _, there := os.Stat(folder); there != nil {
-			return "", err
-		}
-	}
-	return folder, nil
 }
 
 // Token returns a token of app-1's: its own, or where member is not empty one of a member's. The format is "opaque", or "jwt/" and an
@@ -146,6 +92,29 @@ func (i *Issuer) Rotate(t testing.TB, keep bool) {
 		query = "?keep=1"
 	}
 	i.post(t, "/control/rotate"+query, nil, nil)
+}
+
+// PortalSecret is the secret of the client portal, by which people sign in.
+const PortalSecret = "portal secret/+"
+
+// Portal registers where people are sent back to who sign in. Their claims are in the userinfo alone, unless inToken says that the id_token has them as well.
+func (i *Issuer) Portal(t testing.TB, redirect string, inToken bool) {
+	t.Helper()
+	query := url.Values{"redirect": {redirect}}
+	if inToken {
+		query.Set("claims", "id_token")
+	}
+	i.post(t, "/control/portal?"+query.Encode(), nil, nil)
+}
+
+// Person has whoever signs in from now on be the one with these claims, of which sub is one; without any they decline.
+func (i *Issuer) Person(t testing.TB, claims map[string]any) {
+	t.Helper()
+	text, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.post(t, "/control/person?"+url.Values{"claims": {string(text)}}.Encode(), nil, nil)
 }
 
 // Break has the issuer break every connection until [Issuer.Mend].

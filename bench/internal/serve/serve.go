@@ -25,6 +25,7 @@ const (
 type Node struct {
 	*program.Program
 	Gateway string // addresses, as HOST:PORT
+	Portal  string
 	Admin   string
 	Ops     string
 	Dir     string // of its files
@@ -59,7 +60,7 @@ identity: [{headers: {application: %s, from: [127.0.0.0/8]}}, {tokens: {}}]
 	n := &Node{Program: p, Dir: dir}
 	for field := range strings.FieldsSeq(line) {
 		name, address, _ := strings.Cut(field, "=")
-		if to := map[string]*string{"gateway": &n.Gateway, "admin": &n.Admin, "ops": &n.Ops}[name]; to != nil {
+		if to := map[string]*string{"gateway": &n.Gateway, "portal": &n.Portal, "admin": &n.Admin, "ops": &n.Ops}[name]; to != nil {
 			*to = address
 		}
 	}

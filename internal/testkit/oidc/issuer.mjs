@@ -4,6 +4,10 @@
 // token of the application's own or urn:perdiem:member with `member` for one of a member's. `resource` says of which sort:
 // https://api.example/jwt/ALG or https://api.example/opaque.
 //
+// People sign in by the client `portal`, for which POST /control/portal?redirect=URL registers where they are sent back to; &claims=id_token puts their claims
+// into the id_token as well, and not only into the userinfo. Whoever comes is the person that POST /control/person?claims=JSON told last, by its sub; without
+// one they decline. A browser is asked nothing.
+//
 // POST /control/rotate?keep=1 makes new keys and signs with them from then on, with the old ones still in the JWKS or, without keep, no longer;
 // /control/down and /control/up break and mend the connections of all others; /control/asked tells how often each path was asked for.
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
@@ -35,14 +39,31 @@ const resource = (indicator) => {
   };
 };
 
+const portal = { redirects: [], claims: 'userinfo' };
+const people = {};
+let person;
+
 function provider(issuer, keys) {
   const p = new Provider(issuer, {
     jwks: { keys },
     clients: [
       { client_id: 'app-1', client_secret: 'app-secret', grant_types: ['client_credentials', 'urn:perdiem:member'], redirect_uris: [], response_types: [] },
+      {
+        client_id: 'portal', client_secret: 'portal secret/+', grant_types: ['authorization_code'], redirect_uris: portal.redirects,
+        response_types: portal.redirects.length ? ['code'] : [],
+      },
       { client_id: 'gw', client_secret: 'gw secret/+', grant_types: [], redirect_uris: [], response_types: [] },
     ],
-    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...people[id] }) }),
+    claims: { email: ['email', 'email_verified'], groups: ['groups'] },
+    conformIdTokenClaims: portal.claims === 'userinfo',
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    loadExistingGrant: async (ctx) => {
+      const grant = new p.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
+      grant.addOIDCScope('openid email groups');
+      await grant.save();
+      return grant;
+    },
     enabledJWA: { idTokenSigningAlgValues: ['ES256', 'ES384', 'ES512', 'RS256', 'PS256', 'EdDSA'] },
     features: {
       clientCredentials: { enabled: true },
@@ -61,7 +82,16 @@ function provider(issuer, keys) {
     });
     ctx.body = { access_token: await token.save(), token_type: 'Bearer' };
   }, ['member', 'resource']);
-  return p.callback();
+  const serve = p.callback();
+  return (request, response) => {
+    if (!request.url.startsWith('/interaction/')) {
+      serve(request, response);
+      return;
+    }
+    p.interactionFinished(request, response, person
+      ? { login: { accountId: person, remember: false } }
+      : { error: 'access_denied', error_description: '<b>declined</b>' }).catch((err) => response.writeHead(500).end(String(err)));
+  };
 }
 
 let keys = makeKeys();
@@ -77,6 +107,17 @@ const server = createServer((request, response) => {
         // What is signed is signed by the first key that fits.
         keys = url.searchParams.has('keep') ? [...fresh, ...keys] : fresh;
         callback = provider(issuer, keys);
+        break;
+      }
+      case '/control/portal':
+        portal.redirects = [url.searchParams.get('redirect')];
+        portal.claims = url.searchParams.get('claims') ?? 'userinfo';
+        callback = provider(issuer, keys);
+        break;
+      case '/control/person': {
+        const claims = JSON.parse(url.searchParams.get('claims'));
+        person = claims?.sub;
+        if (person) people[person] = claims;
         break;
       }
       case '/control/down': down = true; break;

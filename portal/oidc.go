@@ -1,0 +1,109 @@
+package portal
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/perdiem/perdiem/answer"
+	"github.com/perdiem/perdiem/fault"
+)
+
+// OIDCCallback is the path, below the portal's own, to which the issuer sends browsers back.
+const OIDCCallback = "/signin/callback"
+
+const (
+	attemptCookie = "perdiem-signin"
+	attemptTime   = 600 // seconds that somebody may take at the issuer
+)
+
+// attempt is a sign-in at the issuer that is under way. The browser keeps it, so that nobody else's answer to it passes, and the portal nothing.
+type attempt struct {
+	secret string
+	next   string // where to go on to; empty: the list of applications
+}
+
+// beginOIDC sends somebody to the issuer.
+func (p *Portal) beginOIDC(v *visit) error {
+	if p.OIDC == nil {
+		return errNotFound
+	}
+	a := attempt{secret: rand.Text(), next: p.inside(v.r.URL.Query().Get("next"))}
+	if v.account != nil {
+		p.goOn(v, a.next)
+		return nil
+	}
+	address, err := p.OIDC.Begin(v.r.Context(), a.secret)
+	if err != nil {
+		return v.failOIDC(a, err)
+	}
+	v.keepAttempt(a.secret+"."+base64.RawURLEncoding.EncodeToString([]byte(a.next)), attemptTime)
+	http.Redirect(v.w, v.r, address, http.StatusSeeOther)
+	return nil
+}
+
+// finishOIDC signs somebody in who comes back from the issuer.
+func (p *Portal) finishOIDC(v *visit) error {
+	if p.OIDC == nil {
+		return errNotFound
+	}
+	a := v.attempt()
+	v.keepAttempt("", -1) // an answer is good once
+	query, err := url.ParseQuery(v.r.URL.RawQuery)
+	if err != nil {
+		return fault.New(fault.Invalid, "The address could not be read.")
+	}
+	account, err := p.OIDC.Finish(v.r.Context(), a.secret, query)
+	if err == nil {
+		err = v.signedIn(account)
+	}
+	if err != nil {
+		return v.failOIDC(a, err)
+	}
+	p.goOn(v, a.next)
+	return nil
+}
+
+// failOIDC shows the page of signing in again, with what went wrong: those who have a password can go on by that.
+func (v *visit) failOIDC(a attempt, err error) error {
+	status := answer.Status(fault.KindOf(err))
+	switch status {
+	case http.StatusInternalServerError:
+		return err
+	case http.StatusUnauthorized, http.StatusConflict:
+		status = http.StatusForbidden
+	}
+	return v.showSignIn(status, signInPage{Next: a.next, Problem: fault.Message(err)})
+}
+
+// attemptName is the cookie's name; with TLS no other host and no page without it can set that.
+func (p *Portal) attemptName() string {
+	if p.secure {
+		return "__Host-" + attemptCookie
+	}
+	return attemptCookie
+}
+
+// keepAttempt has the browser keep an attempt for some seconds; a negative age has it forget.
+func (v *visit) keepAttempt(value string, age int) {
+	http.SetCookie(v.w, &http.Cookie{
+		Name: v.portal.attemptName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: v.portal.secure,
+		SameSite: http.SameSiteLaxMode, // it has to come with the way back, which is from another site
+	})
+}
+
+// attempt returns the one that the browser keeps; the zero attempt where it keeps none.
+func (v *visit) attempt() attempt {
+	cookie, err := v.r.Cookie(v.portal.attemptName())
+	if err != nil {
+		return attempt{}
+	}
+	secret, text, _ := strings.Cut(cookie.Value, ".")
+	next, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || secret == "" {
+		return attempt{}
+	}
+	return attempt{secret: secret, next: v.portal.inside(string(next))}
+}
