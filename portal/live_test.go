@@ -72,7 +72,7 @@ func (s *stream) update() update {
 
 func endpointsOf(u update) (ids []string) {
 	for _, r := range u.Rows {
-		ids = append(ids, r.ID)
+		ids = append(ids, string(r.ID))
 	}
 	return ids
 }
