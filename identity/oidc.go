@@ -82,7 +82,10 @@ func NewOIDC(o OIDCOptions) (*OIDC, error) {
 		name    string
 		missing bool
 	}{
-		{"ClientID", o.ClientID == ""}, {"ClientSecret", o.ClientSecret == ""}, {"Redirect", o.Redirect == ""}, {"Accounts", o.Accounts == nil},
+		{"ClientID", o.ClientID == ""},
+		{"ClientSecret", o.ClientSecret == ""},
+		{"Redirect", o.Redirect == ""},
+		{"Accounts", o.Accounts == nil},
 		{"GroupsClaim", o.OperatorGroup != "" && o.GroupsClaim == ""},
 	} {
 		if need.missing {

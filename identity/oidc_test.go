@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -193,10 +194,7 @@ func TestOIDCAnswers(t *testing.T) {
 		t.Errorf("the issuer says %v", good)
 	}
 	with := func(key, value string) url.Values {
-		changed := url.Values{}
-		for k, v := range good {
-			changed[k] = v
-		}
+		changed := maps.Clone(good)
 		changed.Set(key, value)
 		return changed
 	}

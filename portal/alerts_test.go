@@ -90,9 +90,20 @@ func TestAlertErrors(t *testing.T) {
 	b := s.browser("admin@acme.example")
 	before := s.alerts()
 	for _, c := range []struct{ field, value string }{
-		{"thresholds", "49"}, {"thresholds", "101"}, {"thresholds", "75.5"}, {"thresholds", "many"}, {"thresholds", "50 51 52 53 54 55 56 57 58 59 60"},
-		{"mail", "nobody"}, {"mail", "a@b.example a@b.example"}, {"mail", strings.Repeat("a@b.example\n", 11)}, {"mail", "Ann <ann@acme.example>"},
-		{"url", "hooks.example"}, {"url", "ftp://hooks.example"}, {"url", "https://user:pw@hooks.example/"}, {"url", "javascript:alert(1)"}, {"url", "https://" + strings.Repeat("a", 2000) + ".example"},
+		{"thresholds", "49"},
+		{"thresholds", "101"},
+		{"thresholds", "75.5"},
+		{"thresholds", "many"},
+		{"thresholds", "50 51 52 53 54 55 56 57 58 59 60"},
+		{"mail", "nobody"},
+		{"mail", "a@b.example a@b.example"},
+		{"mail", strings.Repeat("a@b.example\n", 11)},
+		{"mail", "Ann <ann@acme.example>"},
+		{"url", "hooks.example"},
+		{"url", "ftp://hooks.example"},
+		{"url", "https://user:pw@hooks.example/"},
+		{"url", "javascript:alert(1)"},
+		{"url", "https://" + strings.Repeat("a", 2000) + ".example"},
 	} {
 		got := b.post("/apps/acme/alerts", url.Values{c.field: {c.value}})
 		problems := all(got.document(t), having("class", "error"))

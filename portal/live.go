@@ -102,7 +102,7 @@ func (p *Portal) drawHours(ctx context.Context, s *sight) {
 	s.drawn, s.behind = p.Now(), false
 	c, err := p.hoursChart(ctx, s.report, "")
 	if err == nil && c != nil {
-		s.hours, err = p.part("analytics", "chart", c)
+		s.hours, err = p.part("chart", c)
 	}
 	if err != nil && ctx.Err() == nil {
 		p.Log.Warn("the chart of live pages cannot be drawn; it stays as it is", "err", err)
@@ -113,7 +113,7 @@ func (p *Portal) drawHours(ctx context.Context, s *sight) {
 func (p *Portal) drawNear(ctx context.Context, s, before *sight) {
 	near, err := p.readNear(ctx, s.report.Application, s.report.ResetsAt)
 	if err == nil {
-		s.near, err = p.part("analytics", "near", near)
+		s.near, err = p.part("near", near)
 	}
 	if err != nil && before != nil {
 		s.near = before.near
@@ -163,7 +163,7 @@ func (p *Portal) usageEvent(from, to *sight) []byte {
 				continue
 			}
 		}
-		html, err := p.part("analytics", "row", newRow(snapshot, *e, now.ResetsAt))
+		html, err := p.part("row", newRow(snapshot, *e, now.ResetsAt))
 		if err != nil {
 			p.Log.Error("a row of a live page could not be made", "err", err)
 			continue
@@ -174,7 +174,7 @@ func (p *Portal) usageEvent(from, to *sight) []byte {
 		return p.usageEvent(nil, to)
 	}
 	for id, of := range map[string]any{"facts": newFacts(now), "day": newDay(now, u.Now), "reset": newDay(now, u.Now)} {
-		html, err := p.part("analytics", id, of)
+		html, err := p.part(id, of)
 		if err != nil {
 			p.Log.Error("a part of a live page could not be made", "err", err)
 			continue

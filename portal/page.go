@@ -84,10 +84,10 @@ func (v *visit) show(status int, name string, of page) error {
 	return nil
 }
 
-// part returns a part of a page as the page itself has it.
-func (p *Portal) part(page, name string, of any) (string, error) {
+// part returns a part of the Analytics tab as the page itself has it.
+func (p *Portal) part(name string, of any) (string, error) {
 	var b strings.Builder
-	err := p.pages[page].ExecuteTemplate(&b, name, of)
+	err := p.pages["analytics"].ExecuteTemplate(&b, name, of)
 	return strings.TrimSpace(b.String()), err
 }
 

@@ -9,10 +9,10 @@ import (
 	"github.com/perdiem/perdiem/registry"
 )
 
-// roles returns the team of an application.
-func (s *site) roles(application string) map[string]registry.Role {
+// roles returns acme's team.
+func (s *site) roles() map[string]registry.Role {
 	s.Helper()
-	team, err := s.registry.Team(s.Context(), application)
+	team, err := s.registry.Team(s.Context(), "acme")
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -31,21 +31,21 @@ func TestTeam(t *testing.T) {
 	}
 	b := s.browser("admin@acme.example")
 	page, _ := b.follow("/apps/acme/team", url.Values{"email": {"Other@Beta.example"}, "role": {"admin"}})
-	if s.roles("acme")["other@beta.example"] != registry.Admin || !strings.Contains(page.body, "Saved") {
-		t.Errorf("granted: %v", s.roles("acme"))
+	if s.roles()["other@beta.example"] != registry.Admin || !strings.Contains(page.body, "Saved") {
+		t.Errorf("granted: %v", s.roles())
 	}
 	if e := s.audited(); e.Actor != "admin@acme.example" || e.Action != registry.ActionGrant || e.After != "admin" {
 		t.Errorf("the audit says %+v", e)
 	}
 	b.follow("/apps/acme/team", url.Values{"email": {"other@beta.example"}, "role": {"viewer"}})
-	if s.roles("acme")["other@beta.example"] != registry.Viewer {
-		t.Errorf("its role was changed: %v", s.roles("acme"))
+	if s.roles()["other@beta.example"] != registry.Viewer {
+		t.Errorf("its role was changed: %v", s.roles())
 	}
 	for range 2 { // as when a button is pressed twice
 		b.follow("/apps/acme/team/withdraw", url.Values{"email": {"other@beta.example"}})
 	}
-	if e := s.audited(); s.roles("acme")["other@beta.example"] != "" || e.Actor != "admin@acme.example" || e.Action != registry.ActionWithdraw {
-		t.Errorf("withdrawn: %v, %+v", s.roles("acme"), e)
+	if e := s.audited(); s.roles()["other@beta.example"] != "" || e.Actor != "admin@acme.example" || e.Action != registry.ActionWithdraw {
+		t.Errorf("withdrawn: %v, %+v", s.roles(), e)
 	}
 	for _, c := range []struct{ email, role, id, says string }{
 		{"nobody@acme.example", "viewer", "email", "has to add it first"},
@@ -67,8 +67,8 @@ func TestLastAdmin(t *testing.T) {
 	for _, email := range []string{admin, "operator@example.com"} {
 		b := s.browser(email)
 		for path, form := range map[string]url.Values{"/apps/acme/team": {"email": {admin}, "role": {"viewer"}}, "/apps/acme/team/withdraw": {"email": {admin}}} {
-			if got := b.post(path, form); got.status != 200 || !strings.Contains(got.body, "the only admin") || s.roles("acme")[admin] != registry.Admin {
-				t.Errorf("%s by %s: %d, and then %v", path, email, got.status, s.roles("acme"))
+			if got := b.post(path, form); got.status != 200 || !strings.Contains(got.body, "the only admin") || s.roles()[admin] != registry.Admin {
+				t.Errorf("%s by %s: %d, and then %v", path, email, got.status, s.roles())
 			}
 		}
 	}
@@ -78,8 +78,8 @@ func TestLastAdmin(t *testing.T) {
 		t.Errorf("oneself: %d %s", got.status, got.body)
 	}
 	page, location := b.follow("/apps/acme/team/withdraw", url.Values{"email": {admin}, "sure": {"yes"}})
-	if location != "/apps" || page.status != 200 || s.roles("acme")[admin] != "" {
-		t.Errorf("sent on to %s, %d; %v", location, page.status, s.roles("acme"))
+	if location != "/apps" || page.status != 200 || s.roles()[admin] != "" {
+		t.Errorf("sent on to %s, %d; %v", location, page.status, s.roles())
 	}
 	if got := b.get("/apps/acme/team"); got.status != 404 {
 		t.Errorf("after that: %d", got.status)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -31,11 +32,11 @@ type Violation struct {
 
 // String says what is wrong, and where.
 func (v Violation) String() string {
-	text := fmt.Sprintf("%s (%s): %s", v.ID, v.Impact, v.Help)
+	lines := []string{fmt.Sprintf("%s (%s): %s", v.ID, v.Impact, v.Help)}
 	for _, n := range v.Nodes {
-		text += fmt.Sprintf("\n  %s\n  %s", n.HTML, n.FailureSummary)
+		lines = append(lines, n.HTML, n.FailureSummary)
 	}
-	return text
+	return strings.Join(lines, "\n  ")
 }
 
 // NewAxe returns axe-core, which npm installs as it does an [Issuer].

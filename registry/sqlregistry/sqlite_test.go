@@ -647,8 +647,10 @@ func TestOldAuditLosesItsMembers(t *testing.T) {
 			query string
 			args  []any
 		}{
-			{"INSERT INTO tokens (id, hash, application, member, created, expires) VALUES ($1, $2, $3, $4, 1, $5)",
-				[]any{id, bytes.Repeat([]byte{byte(i)}, 32), token.application, token.member, millis(token.expires)}},
+			{
+				"INSERT INTO tokens (id, hash, application, member, created, expires) VALUES ($1, $2, $3, $4, 1, $5)",
+				[]any{id, bytes.Repeat([]byte{byte(i)}, 32), token.application, token.member, millis(token.expires)},
+			},
 			{"INSERT INTO audit (at, actor, action, subject, was, became) VALUES (1, 'operator', 'token.issue', $1, '', $2)", []any{"token " + id, token.said}},
 		} {
 			if _, err := db.ExecContext(t.Context(), insert.query, insert.args...); err != nil {
