@@ -55,7 +55,10 @@ const update = ({whole, now, rows: sent, parts}) => {
   if (whole) shown.forEach(row => row.remove());
   table.hidden = body.rows.length === 0;
   const empty = document.getElementById('no-usage');
-  if (table.hidden && !empty) table.after(none.content.cloneNode(true));
+  if (table.hidden && !empty) {
+    table.after(none.content.cloneNode(true));
+    table.nextElementSibling.id = 'no-usage'; // which the template itself does not have: it is not shown
+  }
   if (!table.hidden) empty?.remove();
   tick();
 };
