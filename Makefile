@@ -41,8 +41,9 @@ format: ## Format all code
 	$(LINT) fmt ./...
 	cd bench && $(LINT) fmt --config ../.golangci.yml ./...
 
+# Looking at every page with axe-core and walking it by the keyboard takes minutes, and has nothing to do with races: test does both without the detector.
 race: compiler issuer browser ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
-	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m $(PKG)
+	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m -skip '^(TestAccessibility|TestKeyboard)$$' $(PKG)
 
 # One processor a target, and as many targets at a time as there are processors.
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
