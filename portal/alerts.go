@@ -2,8 +2,6 @@ package portal
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,9 +22,6 @@ type AlertSettings interface {
 
 // testEvery is how often an application's alerts are tested at the most.
 const testEvery = 10 * time.Minute
-
-// secretBytes are those of a webhook's secret.
-const secretBytes = 32
 
 // alertsBody is what the tab Alerts is told.
 type alertsBody struct {
@@ -123,7 +118,7 @@ func (p *Portal) saveAlerts(v *visit) error {
 	fresh := false
 	if s.WebhookURL != "" {
 		if s.WebhookSecret = was.WebhookSecret; s.WebhookSecret == "" {
-			s.WebhookSecret, fresh = newSecret(), true
+			s.WebhookSecret, fresh = usage.NewWebhookSecret(), true
 		}
 	}
 	return p.setAlerts(v, s, fresh)
@@ -161,16 +156,9 @@ func (f *alertsForm) read() (s usage.AlertSettings) {
 	s.Mail = strings.FieldsFunc(f.mail.Value, func(r rune) bool { return strings.ContainsRune(" ,;\t\r\n", r) })
 	f.mail.Problem = wrong(usage.AlertSettings{Mail: s.Mail}.Validate())
 	if s.WebhookURL = f.url.Value; s.WebhookURL != "" {
-		f.url.Problem = wrong(usage.AlertSettings{WebhookURL: s.WebhookURL, WebhookSecret: newSecret()}.Validate())
+		f.url.Problem = wrong(usage.AlertSettings{WebhookURL: s.WebhookURL, WebhookSecret: usage.NewWebhookSecret()}.Validate())
 	}
 	return s
-}
-
-// newSecret returns a fresh secret of a webhook in the form of Standard Webhooks.
-func newSecret() string {
-	var b [secretBytes]byte
-	rand.Read(b[:]) // never fails
-	return "whsec_" + base64.StdEncoding.EncodeToString(b[:])
 }
 
 // testAlert has an alert delivered that tells of no limit, so that people see whether alerts arrive.
@@ -205,6 +193,6 @@ func (p *Portal) renewSecret(v *visit) error {
 			Text: "Alerts to the webhook are signed with the new secret from now on. Whatever checks them by the old one takes no more of them until it has the new one, which is shown once.",
 		})
 	}
-	s.WebhookSecret = newSecret()
+	s.WebhookSecret = usage.NewWebhookSecret()
 	return p.setAlerts(v, s, true)
 }

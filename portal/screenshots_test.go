@@ -40,9 +40,8 @@ const (
 )
 
 const (
-	asViewer   = "viewer@acme.example"
-	asAdmin    = "admin@acme.example"
-	asOperator = "operator@example.com"
+	asViewer = "viewer@acme.example"
+	asAdmin  = "admin@acme.example"
 )
 
 // looks are all pages, with much, little and no data. TestLooks fails where a page is missing.
@@ -53,60 +52,60 @@ var looks = []look{
 	{name: "signin-next", page: "signin", path: "/apps"},
 	{name: "notfound", page: "problem", email: asViewer, path: "/apps/none/analytics"},
 	{name: "apps", page: "apps", email: asViewer, path: "/apps"},
-	{name: "apps-many", page: "apps", email: asOperator, path: "/apps"},
-	{name: "apps-search-none", page: "apps", email: asOperator, path: "/apps?q=nothing"},
+	{name: "apps-many", page: "apps", email: operatorEmail, path: "/apps"},
+	{name: "apps-search-none", page: "apps", email: operatorEmail, path: "/apps?q=nothing"},
 	{name: "analytics-none", page: "analytics", email: asViewer, path: "/apps/idle/analytics"},
 	{name: "analytics", page: "analytics", email: asViewer, path: "/apps/acme/analytics?sort=-share"},
 	{name: "analytics-member", page: "analytics", email: asViewer, path: "/apps/acme/analytics?member=m-1"},
-	{name: "analytics-much", page: "analytics", email: asOperator, path: "/apps/much/analytics?sort=-used"},
+	{name: "analytics-much", page: "analytics", email: operatorEmail, path: "/apps/much/analytics?sort=-used"},
 	{name: "call", page: "call", email: asAdmin, path: "/apps/acme/call?endpoint=posts.find"},
-	{name: "call-wrong", page: "call", email: asOperator, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", ".."), until: "#p0-problem"},
-	{name: "call-made", page: "call", email: asOperator, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", "12 34"), until: "#result-title"},
+	{name: "call-wrong", page: "call", email: operatorEmail, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", ".."), until: "#p0-problem"},
+	{name: "call-made", page: "call", email: operatorEmail, path: "/apps/much/call?endpoint=organizations.resources07.list", script: fill("p0", "12 34"), until: "#result-title"},
 	{name: "call-curl", page: "call", email: asAdmin, path: "/apps/acme/call?endpoint=posts.create"},
 	{name: "credentials-none", page: "credentials", email: asViewer, path: "/apps/idle/credentials"},
 	{name: "credentials-issued", page: "credentials", email: asAdmin, path: "/apps/acme/credentials", script: `document.querySelector('#lifetime').form.submit()`, until: "#secret"},
-	{name: "credentials-revoke", page: "confirm", email: asOperator, path: "/apps/much/credentials", script: `document.querySelector('[name=token]').form.submit()`, until: ".confirm"},
-	{name: "credentials-much", page: "credentials", email: asOperator, path: "/apps/much/credentials"},
+	{name: "credentials-revoke", page: "confirm", email: operatorEmail, path: "/apps/much/credentials", script: `document.querySelector('[name=token]').form.submit()`, until: ".confirm"},
+	{name: "credentials-much", page: "credentials", email: operatorEmail, path: "/apps/much/credentials"},
 	{name: "alerts-none", page: "alerts", email: asViewer, path: "/apps/idle/alerts"},
 	{name: "alerts-viewer", page: "alerts", email: asViewer, path: "/apps/acme/alerts"},
-	{name: "alerts-much", page: "alerts", email: asOperator, path: "/apps/much/alerts"},
+	{name: "alerts-much", page: "alerts", email: operatorEmail, path: "/apps/much/alerts"},
 	{name: "alerts-wrong", page: "alerts", email: asAdmin, path: "/apps/acme/alerts", script: fill("thresholds", "30", "mail", "nobody", "url", "hooks.example"), until: "#url-problem"},
 	{name: "alerts-secret", page: "alerts", email: asAdmin, path: "/apps/acme/alerts", script: fill("url", "https://hooks.example/perdiem"), until: "#secret"},
-	{name: "team-none", page: "team", email: asOperator, path: "/apps/partner-01/team"},
+	{name: "team-none", page: "team", email: operatorEmail, path: "/apps/partner-01/team"},
 	{name: "team", page: "team", email: asAdmin, path: "/apps/acme/team"},
 	{name: "team-last", page: "confirm", email: asAdmin, path: "/apps/acme/team", script: `document.querySelector('[data-email="admin@acme.example"] form').submit()`, until: ".confirm"},
 	{name: "team-wrong", page: "team", email: asAdmin, path: "/apps/acme/team", script: fill("email", "nobody@acme.example"), until: "#email-problem"},
-	{name: "team-much", page: "team", email: asOperator, path: "/apps/much/team"},
+	{name: "team-much", page: "team", email: operatorEmail, path: "/apps/much/team"},
 	{name: "settings", page: "settings", email: asViewer, path: "/apps/acme/settings"},
-	{name: "settings-much", page: "settings", email: asOperator, path: "/apps/much/settings"},
+	{name: "settings-much", page: "settings", email: operatorEmail, path: "/apps/much/settings"},
 	{name: "settings-none", page: "settings", email: asViewer, path: "/apps/idle/settings"},
 
 	// Operators.
-	{name: "operator-apps", page: "operator-apps", site: operated, email: asOperator, path: "/operator/apps"},
-	{name: "operator-apps-search-none", page: "operator-apps", site: operated, email: asOperator, path: "/operator/apps?q=nothing"},
-	{name: "operator-apps-none", page: "operator-apps", site: empty, email: asOperator, path: "/operator/apps"},
-	{name: "operator-app", page: "operator-app", site: operated, email: asOperator, path: "/operator/apps/acme?saved"},
-	{name: "operator-app-plain", page: "operator-app", site: operated, email: asOperator, path: "/operator/apps/much"},
-	{name: "operator-endpoints", page: "operator-endpoints", site: operated, email: asOperator, path: "/operator/endpoints"},
-	{name: "operator-endpoints-none", page: "operator-endpoints", site: empty, email: asOperator, path: "/operator/endpoints"},
-	{name: "operator-endpoint", page: "operator-endpoint", site: operated, email: asOperator, path: "/operator/endpoints/posts.create"},
-	{name: "operator-endpoint-own", page: "operator-endpoint", site: operated, email: asOperator, path: "/operator/endpoints/likes.find"},
-	{name: "operator-endpoint-wrong", page: "operator-endpoint", site: operated, email: asOperator, path: "/operator/endpoints/posts.find", script: send("#set", `f.member.value = "many"`), until: "[aria-invalid]"},
-	{name: "operator-preview", page: "operator-preview", site: operated, email: asOperator, path: "/operator/endpoints/posts.create", script: send("#set", `f.application.value = "750"; f.member.value = "25"`), until: "#preview"},
-	{name: "operator-preview-suspend", page: "operator-preview", site: operated, email: asOperator, path: "/operator/apps/acme", script: send("form:has([value=suspend])", ""), until: "#preview"},
-	{name: "operator-preview-remove", page: "operator-preview", site: operated, email: asOperator, path: "/operator/endpoints/likes.find", script: send("form:has([value=remove])", ""), until: "#preview"},
-	{name: "operator-tiers", page: "operator-tiers", site: operated, email: asOperator, path: "/operator/tiers"},
-	{name: "operator-tiers-none", page: "operator-tiers", site: empty, email: asOperator, path: "/operator/tiers"},
-	{name: "operator-tier", page: "operator-tier", site: operated, email: asOperator, path: "/operator/tiers/development"},
-	{name: "operator-tier-plain", page: "operator-tier", site: operated, email: asOperator, path: "/operator/tiers/partner"},
-	{name: "operator-nearest", page: "operator-nearest", site: operated, email: asOperator, path: "/operator/nearest"},
-	{name: "operator-nearest-none", page: "operator-nearest", site: empty, email: asOperator, path: "/operator/nearest"},
-	{name: "operator-audit", page: "operator-audit", site: operated, email: asOperator, path: "/operator/audit"},
-	{name: "operator-audit-none", page: "operator-audit", site: empty, email: asOperator, path: "/operator/audit?before=1"},
-	{name: "operator-health", page: "operator-health", site: operated, email: asOperator, path: "/operator/health"},
-	{name: "operator-health-ill", page: "operator-health", site: empty, email: asOperator, path: "/operator/health"},
-	{name: "operator-accounts", page: "operator-accounts", site: operated, email: asOperator, path: "/operator/accounts"},
-	{name: "operator-accounts-remove", page: "operator-accounts", site: operated, email: asOperator, path: "/operator/accounts?remove=viewer%40acme.example"},
+	{name: "operator-apps", page: "operator-apps", site: operated, email: operatorEmail, path: "/operator/apps"},
+	{name: "operator-apps-search-none", page: "operator-apps", site: operated, email: operatorEmail, path: "/operator/apps?q=nothing"},
+	{name: "operator-apps-none", page: "operator-apps", site: empty, email: operatorEmail, path: "/operator/apps"},
+	{name: "operator-app", page: "operator-app", site: operated, email: operatorEmail, path: "/operator/apps/acme?saved"},
+	{name: "operator-app-plain", page: "operator-app", site: operated, email: operatorEmail, path: "/operator/apps/much"},
+	{name: "operator-endpoints", page: "operator-endpoints", site: operated, email: operatorEmail, path: "/operator/endpoints"},
+	{name: "operator-endpoints-none", page: "operator-endpoints", site: empty, email: operatorEmail, path: "/operator/endpoints"},
+	{name: "operator-endpoint", page: "operator-endpoint", site: operated, email: operatorEmail, path: "/operator/endpoints/posts.create"},
+	{name: "operator-endpoint-own", page: "operator-endpoint", site: operated, email: operatorEmail, path: "/operator/endpoints/likes.find"},
+	{name: "operator-endpoint-wrong", page: "operator-endpoint", site: operated, email: operatorEmail, path: "/operator/endpoints/posts.find", script: send("#set", `f.member.value = "many"`), until: "[aria-invalid]"},
+	{name: "operator-preview", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/endpoints/posts.create", script: send("#set", `f.application.value = "750"; f.member.value = "25"`), until: "#preview"},
+	{name: "operator-preview-suspend", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/apps/acme", script: send("form:has([value=suspend])", ""), until: "#preview"},
+	{name: "operator-preview-remove", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/endpoints/likes.find", script: send("form:has([value=remove])", ""), until: "#preview"},
+	{name: "operator-tiers", page: "operator-tiers", site: operated, email: operatorEmail, path: "/operator/tiers"},
+	{name: "operator-tiers-none", page: "operator-tiers", site: empty, email: operatorEmail, path: "/operator/tiers"},
+	{name: "operator-tier", page: "operator-tier", site: operated, email: operatorEmail, path: "/operator/tiers/development"},
+	{name: "operator-tier-plain", page: "operator-tier", site: operated, email: operatorEmail, path: "/operator/tiers/partner"},
+	{name: "operator-nearest", page: "operator-nearest", site: operated, email: operatorEmail, path: "/operator/nearest"},
+	{name: "operator-nearest-none", page: "operator-nearest", site: empty, email: operatorEmail, path: "/operator/nearest"},
+	{name: "operator-audit", page: "operator-audit", site: operated, email: operatorEmail, path: "/operator/audit"},
+	{name: "operator-audit-none", page: "operator-audit", site: empty, email: operatorEmail, path: "/operator/audit?before=1"},
+	{name: "operator-health", page: "operator-health", site: operated, email: operatorEmail, path: "/operator/health"},
+	{name: "operator-health-ill", page: "operator-health", site: empty, email: operatorEmail, path: "/operator/health"},
+	{name: "operator-accounts", page: "operator-accounts", site: operated, email: operatorEmail, path: "/operator/accounts"},
+	{name: "operator-accounts-remove", page: "operator-accounts", site: operated, email: operatorEmail, path: "/operator/accounts?remove=viewer%40acme.example"},
 }
 
 // fill returns a script that sends the form of fields with values, whatever the browser thinks of them.
@@ -381,6 +380,6 @@ func (s *site) fillTabs(application string) {
 	}
 	must(s.registry.SetAlertSettings(s.Context(), application, usage.AlertSettings{
 		Thresholds: []int{50, 60, 75, 90, 100}, Mail: []string{"on-call@developers.partner.example", "somebody.with.a.long.name@developers.partner.example"},
-		WebhookURL: "https://hooks.partner.example/services/T024BE7LD/B01ABCDEF/a-rather-long-path", WebhookSecret: newSecret(),
+		WebhookURL: "https://hooks.partner.example/services/T024BE7LD/B01ABCDEF/a-rather-long-path", WebhookSecret: usage.NewWebhookSecret(),
 	}, ""))
 }

@@ -36,12 +36,15 @@ func TestRecentAgreesWithTheStore(t *testing.T) {
 				lease.Counter{Member: numbered(i)}, lease.Counter{Application: "acme", Endpoint: fmt.Sprint("e", i)})
 		}
 		calls := rapid.Int64Range(0, 20)
+		busy := map[lease.Counter]bool{}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			c := rapid.SampledFrom(counters).Draw(t, "counter")
 			if rapid.Bool().Draw(t, "borrow") {
 				var granted [1]lease.Grant
 				least := 1 + calls.Draw(t, "least")
-				err = l.Borrow(t.Context(), day, []lease.Ask{{Counter: c, Limit: 100, Least: least, Most: least + calls.Draw(t, "more"), Owed: calls.Draw(t, "owed")}}, granted[:])
+				more := calls.Draw(t, "more")
+				err = l.Borrow(t.Context(), day, []lease.Ask{{Counter: c, Limit: 100, Least: least, Most: least + more, Owed: calls.Draw(t, "owed")}}, granted[:])
+				busy[c] = busy[c] || more > 0 && granted[0].Calls > 0
 			} else {
 				err = l.Return(t.Context(), day, []lease.Return{{Counter: c, Calls: calls.Draw(t, "calls"), Refused: calls.Draw(t, "refused"), LastCall: calls.Draw(t, "last call")}})
 			}
@@ -57,6 +60,9 @@ func TestRecentAgreesWithTheStore(t *testing.T) {
 			i := item{key: appendCounter(nil, day.Date, &c)}
 			known, ok := f.recent.recall(&i)
 			if !ok {
+				if busy[c] {
+					t.Errorf("%+v had a block, and is not remembered", c)
+				}
 				continue
 			}
 			var stored lease.Record
