@@ -434,6 +434,94 @@ func TestAUsedUpApplication(t *testing.T) {
 	})
 }
 
+// forgetfulLedger takes leases back, but says that it failed, while it loses its answers.
+type forgetfulLedger struct {
+	*modelLedger
+	loses atomic.Bool
+}
+
+func (l *forgetfulLedger) Return(ctx context.Context, day quota.Day, returns []Return) error {
+	if err := l.modelLedger.Return(ctx, day, returns); err != nil || !l.loses.Load() {
+		return err
+	}
+	return errors.New("the answer was lost")
+}
+
+// What a node believes to be used while it cannot ask the ledger is forgotten once it can: nothing is refused for it then.
+func TestARefusalOnCreditIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &forgetfulLedger{modelLedger: newModelLedger()}
+		b := open(t, l, func(o *Options) { o.AdmitWhenDown = true })
+		defer b.Close(context.Background())
+		const used = 500
+		for range used {
+			take(t, b, post("", 10_000, 0))
+		}
+		limit := quota.Limit(l.granted(b.Day().Date, application)) // with the block in hand
+		if limit == used {
+			t.Fatal("no block is held")
+		}
+		l.loses.Store(true)
+		time.Sleep(2 * time.Second) // the sweep gives the block back, and does not know whether it is
+		synctest.Wait()
+		l.loses.Store(false)
+		l.set(errors.New("boom"))
+		if d := take(t, b, post("", limit, 0)); d.Refused != quota.Application || d.Application.Remaining() != 0 {
+			t.Fatalf("on credit, when all may be used: %+v", d)
+		}
+		l.set(nil)
+		for n := int64(used + 1); n <= int64(limit); n++ {
+			if d := take(t, b, post("", limit, 0)); !d.Admitted() || d.Application.Used != n {
+				t.Fatalf("the ledger is back, and %d of %v calls are used: %+v", n-1, limit, d)
+			}
+		}
+		if d := take(t, b, post("", limit, 0)); d.Refused != quota.Application {
+			t.Fatalf("all is used: %+v", d)
+		}
+	})
+}
+
+// A call that is decided again in the same day, which a changed rule has made longer, finds the place that it had taken, though another call was
+// refused for it meanwhile.
+func TestAnUndoneCallIsNotRefusedForItself(t *testing.T) {
+	var meanwhile atomic.Pointer[func()] // what happens before the clock is next read
+	var ahead atomic.Int64
+	bubble(t, func(t *testing.T, _ *modelLedger, b *Book) {
+		const used = 500
+		for range used {
+			take(t, b, post("m-1", 10_000, quota.Unlimited))
+		}
+		synctest.Wait()
+		today := b.Day()
+		last := post("m-1", used+1, quota.Unlimited) // it is in hand
+		contend := func() {
+			if d := take(t, b, last); d.Refused != quota.Application || d.Application.Remaining() != 0 || d.Day != today {
+				t.Errorf("a second call for the last place: %+v", d)
+			}
+			ahead.Store(int64(time.Until(today.End)))
+		}
+		meanwhile.Store(&contend)
+		d := take(t, b, last)
+		if d.Day.Date != today.Date || !d.Day.End.After(today.End) {
+			t.Fatalf("the call was decided in %+v, which is not %+v made longer", d.Day, today)
+		}
+		if !d.Admitted() || d.Application.Used != used+1 || d.Member.Used != used+1 {
+			t.Errorf("the call that had the last place: %+v", d)
+		}
+		if d := take(t, b, last); d.Refused != quota.Application {
+			t.Errorf("all is used: %+v", d)
+		}
+	}, func(o *Options) {
+		o.Day.End = o.Day.Start.Add(time.Hour) // by the rule that held before
+		o.Now = func() time.Time {
+			if do := meanwhile.Swap(nil); do != nil {
+				(*do)()
+			}
+			return time.Now().Add(time.Duration(ahead.Load()))
+		}
+	})
+}
+
 func TestUsageIsExactWhileLeasesAreHeld(t *testing.T) {
 	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
 		for i := range 300 {
