@@ -23,25 +23,32 @@ type crash struct {
 	done, begun int64 // steps of the story
 }
 
+// beforeChanges returns files of which f is told before each change, one after the other.
+func beforeChanges(files vfs.FS, f func(op errorfs.Op)) vfs.FS {
+	var mu sync.Mutex
+	return errorfs.Wrap(files, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsRead || op.Kind == errorfs.OpLock {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		f(op)
+		return nil
+	}))
+}
+
 // crashes tells a story and returns a crash before each change of the files.
 func crashes(t *testing.T, tale story, durability embedledger.Durability, unsynced int) (all []crash) {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
 	rng := newRNG(2)
 	var done, begun atomic.Int64
-	var mu sync.Mutex // guards all and rng
-	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsRead || op.Kind == errorfs.OpLock {
-			return nil
-		}
-		mu.Lock()
-		defer mu.Unlock()
+	fs := beforeChanges(mem, func(op errorfs.Op) {
 		c := crash{what: fmt.Sprintf("crash %d, before %v of %s", len(all), op.Kind, op.Path), done: done.Load()}
 		c.fs = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rng})
 		c.begun = begun.Load()
 		all = append(all, c)
-		return nil
-	}))
+	})
 	l, err := embedledger.Open(storyOptions(fs, durability))
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +100,31 @@ func (c crash) survives(tale story, durability embedledger.Durability) error {
 	return l.Close()
 }
 
+// recovering opens what a crash left, and returns a second crash before each change of the files that this makes, until the
+// ledger is closed again.
+func (c crash) recovering(t *testing.T, durability embedledger.Durability, unsynced int) (all []crash) {
+	t.Helper()
+	mem := c.fs.CrashClone(vfs.CrashCloneCfg{}) // as it is: what a crash left is synced
+	rng := newRNG(4)
+	fs := beforeChanges(mem, func(op errorfs.Op) {
+		again := c
+		again.what = fmt.Sprintf("%s; again, %d, before %v of %s", c.what, len(all), op.Kind, op.Path)
+		again.fs = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rng})
+		all = append(all, again)
+	})
+	l, err := embedledger.Open(storyOptions(fs, durability))
+	if err != nil {
+		t.Fatalf("%s: %v", c.what, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatalf("%s: %v", c.what, err)
+	}
+	return all
+}
+
+// recoverEach is of how many crashes one is recovered from with crashes meanwhile; a prime, so that it is of all kinds.
+const recoverEach = 13
+
 func TestCrash(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -108,12 +140,20 @@ func TestCrash(t *testing.T) {
 			t.Parallel()
 			tale := newStory(150)
 			all := crashes(t, tale, test.durability, test.unsynced)
-			for _, c := range all {
-				if err := c.survives(tale, test.durability); err != nil {
-					t.Fatal(err)
+			recovering := 0
+			for i, c := range all {
+				var again []crash
+				if i%recoverEach == 0 {
+					again = c.recovering(t, test.durability, test.unsynced)
+					recovering += len(again)
+				}
+				for _, c := range append(again, c) {
+					if err := c.survives(tale, test.durability); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
-			t.Logf("%d crashes", len(all))
+			t.Logf("%d crashes, and %d while the ledger was opened after one", len(all), recovering)
 		})
 	}
 }
