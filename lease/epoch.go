@@ -55,7 +55,8 @@ type applicationAccount struct {
 	lastCall atomic.Int64 // Unix seconds
 
 	// What a call is refused by without mu, so that the callers of an application that is used up, who come most and try again, do not queue
-	// for it. What is used never falls in a day, so a count that reached the limit once does as long as the limit is no higher.
+	// for it. What is used never falls in a day, so a count that reached the limit once does as long as the limit is no higher. The one exception is
+	// undo, which forgets the wall: a call decided after its day's end, whose accounts a day made longer still uses.
 	wall        atomic.Int64  // calls used when a call was last refused with nothing left; 0 before
 	wallRefused atomic.Uint32 // calls refused by it and not booked yet
 }
