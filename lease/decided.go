@@ -13,7 +13,7 @@ type Decided struct {
 	RefusedForMember int64 // those of them for a member's limit
 
 	Used  int64       // calls used of the application's limit today, as in [Usage]; -1 where the node does not know it at the moment
-	Limit quota.Limit // the application's, as its last call had it
+	Limit quota.Limit // the application's, as the last call that was not refused at the wall had it
 }
 
 // outcomes count an account's decisions since they were last told.

@@ -16,7 +16,8 @@ type Near struct {
 const nearPercent = 50
 
 // comeNear notes to tell of a member who has come to another percentage of its limit, whose account is locked. A refused call tells of it, too, where
-// nothing was told before: the member came near before the node started, or before the account left memory.
+// nothing was told before: the member came near before the node started, or before the account left memory. Only a call that is refused at the wall
+// tells nothing.
 func (c *call) comeNear(d *quota.Decision, member *account) {
 	if d.MemberUnknown || d.Member.Limit <= 0 {
 		return
