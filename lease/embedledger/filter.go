@@ -123,7 +123,7 @@ func (l *Ledger) openFilterLocked(date quota.Date) error {
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
 		return err
 	}
-	f := &filter{date: date, complete: empty}
+	f := &filter{recent: newRecent(l.maxRecent), date: date, complete: empty}
 	l.filters = append(l.filters, f)
 	if !empty {
 		l.scans.Add(1)

@@ -79,6 +79,8 @@ type Ledger struct {
 	filters []*filter
 	last    uint64 // number of the last change; guarded by mu
 
+	maxRecent int // the bound of what each day's recent remembers
+
 	durable highest // number of the last change that is known to be durable
 
 	background sync.WaitGroup // flushes after days were dropped, and filling filters
@@ -126,7 +128,7 @@ func Open(o Options) (*Ledger, error) {
 		}
 	}
 
-	l := &Ledger{dir: o.Dir, retention: int64(o.RetentionDays), log: o.Logger}
+	l := &Ledger{dir: o.Dir, retention: int64(o.RetentionDays), maxRecent: maxRecent, log: o.Logger}
 	l.disk = newDisk(o.FS, o.Durability == Disk, o.FS.PathJoin(o.Dir, checkpointFolder), func(err error) {
 		l.log.Error("the ledger failed and answers no more; see to its disk, then start perdiem again", "folder", l.dir, "error", err)
 	})

@@ -15,7 +15,13 @@ type recent struct {
 // numbers are a record's, without its endpoint.
 type numbers struct{ granted, refused, refusedForMember, lastCall int64 }
 
-const maxRecent = 1 << 15 // counters of a kind in a generation: some 5 MB for both of them
+// maxRecent is how many counters of a kind a generation holds: some 5 MB for both kinds of a day. Around the reset there are two days.
+const maxRecent = 1 << 15
+
+// newRecent returns what remembers up to bound counters of a kind in a generation.
+func newRecent(bound int) recent {
+	return recent{members: generations[lease.MemberKey]{bound: bound}, applications: generations[string]{bound: bound}}
+}
 
 // recall returns a counter's record, if it is known.
 func (r *recent) recall(i *item) (record lease.Record, known bool) {
@@ -39,10 +45,13 @@ func (r *recent) remember(i *item, record *lease.Record) {
 }
 
 // forget forgets all.
-func (r *recent) forget() { *r = recent{} }
+func (r *recent) forget() { *r = newRecent(r.members.bound) }
 
-// generations are what was put lately, in young, and what was put before that.
-type generations[K comparable] struct{ young, old map[K]numbers }
+// generations are what was put lately, in young, and what was put before that: a key in both was put again.
+type generations[K comparable] struct {
+	bound      int // keys in each of them
+	young, old map[K]numbers
+}
 
 func (g *generations[K]) get(k K) (numbers, bool) {
 	if n, ok := g.young[k]; ok {
@@ -56,7 +65,7 @@ func (g *generations[K]) put(k K, n numbers) {
 	if g.young == nil {
 		g.young, g.old = map[K]numbers{}, map[K]numbers{}
 	}
-	if len(g.young) >= maxRecent {
+	if len(g.young) >= g.bound {
 		g.young, g.old = g.old, g.young
 		clear(g.young)
 	}

@@ -1,6 +1,7 @@
 package embedledger
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -14,71 +15,106 @@ import (
 	"github.com/perdiem/perdiem/quota"
 )
 
+// remembering opens a ledger that remembers so few counters that it soon forgets them.
+func remembering(t *rapid.T, fs vfs.FS) *Ledger {
+	l, err := Open(Options{Dir: "ledger", FS: fs, Free: func(string) (uint64, error) { return 1 << 40, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.maxRecent = 2
+	for _, f := range l.filters {
+		f.recent = newRecent(l.maxRecent)
+	}
+	return l
+}
+
+// checkRecent compares what is remembered of counters with what the store says.
+func checkRecent(t *rapid.T, l *Ledger, counters []lease.Counter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.filters {
+		for _, c := range counters {
+			i := item{key: appendCounter(nil, f.date, &c)}
+			known, ok := f.recent.recall(&i)
+			if !ok {
+				continue
+			}
+			value, closer, err := l.db.Get(i.key)
+			if err != nil {
+				t.Fatalf("%+v of %v is remembered, and the store says %v", c, f.date, err)
+			}
+			var stored lease.Record
+			if err := errors.Join(decodeRecord(value, &stored), closer.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if known != stored {
+				t.Fatalf("%+v of %v: remembered as %+v, stored as %+v", c, f.date, known, stored)
+			}
+		}
+	}
+}
+
 // What is remembered of a counter is what the store says of it, whatever happened to both.
 func TestRecentAgreesWithTheStore(t *testing.T) {
 	rule, err := quota.NewDayRule("UTC", "00:00")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var counters []lease.Counter
+	for i := range 6 {
+		counters = append(counters,
+			lease.Counter{Member: numbered(i)}, lease.Counter{Application: "acme", Endpoint: fmt.Sprint("e", i)})
+	}
+	calls := rapid.Int64Range(0, 20)
 	rapid.Check(t, func(t *rapid.T) {
-		l, err := Open(Options{Dir: "ledger", FS: vfs.NewMem(), Free: func(string) (uint64, error) { return 1 << 40, nil }})
-		if err != nil {
+		fs := vfs.NewMem()
+		l := remembering(t, fs)
+		defer func() { l.Close() }()
+		today := rule.At(time.Unix(1_800_000_000, 0))
+		if err := l.OpenDay(t.Context(), today); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		day := rule.At(time.Unix(1_800_000_000, 0))
-		if err := l.OpenDay(t.Context(), day); err != nil {
-			t.Fatal(err)
-		}
-		var counters []lease.Counter
-		for i := range 3 {
-			counters = append(counters,
-				lease.Counter{Member: numbered(i)}, lease.Counter{Application: "acme", Endpoint: fmt.Sprint("e", i)})
-		}
-		calls := rapid.Int64Range(0, 20)
-		busy := map[lease.Counter]bool{}
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			c := rapid.SampledFrom(counters).Draw(t, "counter")
-			if rapid.Bool().Draw(t, "borrow") {
-				var granted [1]lease.Grant
-				least := 1 + calls.Draw(t, "least")
-				more := calls.Draw(t, "more")
-				err = l.Borrow(t.Context(), day, []lease.Ask{{Counter: c, Limit: 100, Least: least, Most: least + more, Owed: calls.Draw(t, "owed")}}, granted[:])
-				busy[c] = busy[c] || more > 0 && granted[0].Calls > 0
-			} else {
-				err = l.Return(t.Context(), day, []lease.Return{{Counter: c, Calls: calls.Draw(t, "calls"), Refused: calls.Draw(t, "refused"), LastCall: calls.Draw(t, "last call")}})
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			day := today
+			if rapid.Bool().Draw(t, "tomorrow") {
+				day = rule.After(today)
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		f := l.filterLocked(day.Date) // nobody else uses the ledger
-		if f == nil {
-			return // nothing was borrowed
-		}
-		for _, c := range counters {
-			i := item{key: appendCounter(nil, day.Date, &c)}
-			known, ok := f.recent.recall(&i)
-			if !ok {
-				if busy[c] {
-					t.Errorf("%+v had a block, and is not remembered", c)
+			step := rapid.SampledFrom([]string{"borrow", "borrow", "borrow", "borrow", "borrow", "return", "return", "return", "open day", "drop", "reopen"}).Draw(t, "step")
+			var err error
+			switch step {
+			case "borrow":
+				var asks []lease.Ask
+				for _, c := range rapid.SliceOfNDistinct(rapid.SampledFrom(counters), 1, 4, rapid.ID).Draw(t, "counters") {
+					least := 1 + calls.Draw(t, "least")
+					asks = append(asks, lease.Ask{Counter: c, Limit: 100, Least: least, Most: least + calls.Draw(t, "more"), Owed: calls.Draw(t, "owed")})
 				}
-				continue
+				grants := make([]lease.Grant, len(asks))
+				err = l.Borrow(t.Context(), day, asks, grants)
+				if ask := &asks[0]; err == nil && len(asks) == 1 && ask.Most > ask.Least && grants[0].Calls > 0 {
+					i := item{key: appendCounter(nil, day.Date, &ask.Counter)}
+					if _, ok := l.filterLocked(day.Date).recent.recall(&i); !ok { // nobody else uses the ledger
+						t.Fatalf("%+v was granted a block, and is not remembered", ask.Counter)
+					}
+				}
+			case "return":
+				c := rapid.SampledFrom(counters).Draw(t, "counter")
+				err = l.Return(t.Context(), day, []lease.Return{{Counter: c, Calls: calls.Draw(t, "calls"), Refused: calls.Draw(t, "refused"), LastCall: calls.Draw(t, "last call")}})
+			case "open day":
+				today = rule.After(today)
+				err = l.OpenDay(t.Context(), today)
+			case "drop":
+				err = l.Drop(today.Date)
+			case "reopen":
+				if err = l.Close(); err == nil {
+					l = remembering(t, fs)
+				}
 			}
-			var stored lease.Record
-			value, closer, err := l.db.Get(i.key)
 			if err != nil {
-				t.Fatalf("%+v is remembered, and the store says %v", c, err)
+				t.Fatalf("%s: %v", step, err)
 			}
-			if err := decodeRecord(value, &stored); err != nil {
-				t.Fatal(err)
-			}
-			if err := closer.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if known != stored {
-				t.Errorf("%+v: remembered as %+v, stored as %+v", c, known, stored)
-			}
+			checkRecent(t, l, counters)
 		}
 	})
 }
@@ -100,7 +136,7 @@ func TestRecentForgetsAChangeThatFails(t *testing.T) {
 	if err := db.Set(b.items[1].key, []byte{0}, pebble.Sync); err != nil { // no record
 		t.Fatal(err)
 	}
-	f := &filter{}
+	f := &filter{recent: newRecent(maxRecent)}
 	w := db.NewBatch()
 	defer w.Close()
 	err = b.apply(db, w, f, func(_ int, r *lease.Record, _ bool) (changed, soon bool) {
@@ -116,14 +152,20 @@ func TestRecentForgetsAChangeThatFails(t *testing.T) {
 }
 
 func TestRecentIsBounded(t *testing.T) {
-	var g generations[int]
-	for i := range 5 * maxRecent / 2 {
-		g.put(i, numbers{granted: int64(i)})
-		if n, ok := g.get(i); !ok || n.granted != int64(i) {
-			t.Fatalf("%d: %v, %t", i, n, ok)
+	const bound = 100
+	g := generations[int]{bound: bound}
+	put := func(k int, granted int) {
+		t.Helper()
+		g.put(k, numbers{granted: int64(granted)})
+		if n, ok := g.get(k); !ok || n.granted != int64(granted) {
+			t.Fatalf("%d was put as %d, and is %v, %t", k, granted, n, ok)
 		}
 	}
-	if n := len(g.young) + len(g.old); n > 2*maxRecent || n < maxRecent {
+	for i := range 5 * bound / 2 {
+		put(i, i)
+		put(max(0, i-bound/2), -i) // of this generation, or of the one before
+	}
+	if n := len(g.young) + len(g.old); n > 2*bound || n < bound {
 		t.Errorf("%d are remembered", n)
 	}
 	if _, ok := g.get(0); ok {
