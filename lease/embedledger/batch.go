@@ -56,8 +56,8 @@ func (b *batch) sort() error {
 }
 
 // apply reads each counter, lets change alter its record, and writes those that it says have changed. found tells
-// change whether the counter exists; soon is its guess that the counter will be named again before long. The day's filter may be nil.
-func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(index int, r *lease.Record, found bool) (changed, soon bool)) (err error) {
+// change whether the counter exists; soon is its guess that the counter will be named again before long. The day's cache may be nil.
+func (b *batch) apply(db *pebble.DB, w *pebble.Batch, c *dayCache, change func(index int, r *lease.Record, found bool) (changed, soon bool)) (err error) {
 	var it *pebble.Iterator // made when it is needed
 	defer func() {
 		if it != nil {
@@ -65,19 +65,19 @@ func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(ind
 				err = e
 			}
 		}
-		if err != nil && f != nil {
-			f.recent.forget() // what it was told is not written
+		if err != nil && c != nil {
+			c.recent.forget() // what it was told is not written
 		}
 	}()
 	for i := range b.items {
 		item := &b.items[i]
 		var r lease.Record
 		known := false
-		if f != nil {
-			r, known = f.recent.recall(item)
+		if c != nil {
+			r, known = c.recent.recall(item)
 		}
 		member, found := item.member(), known
-		if !known && (f == nil || member == nil || !f.complete || f.has(member)) {
+		if !known && (c == nil || member == nil || !c.filter.complete || c.filter.has(member)) {
 			if it == nil {
 				// Get never uses the bloom filters of the bottom level, an iterator does when it is told to.
 				if it, err = db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
@@ -101,14 +101,14 @@ func (b *batch) apply(db *pebble.DB, w *pebble.Batch, f *filter, change func(ind
 				return err
 			}
 		}
-		if f == nil {
+		if c == nil {
 			continue
 		}
 		if changed && !found && member != nil {
-			f.add(member)
+			c.filter.add(member)
 		}
 		if changed && (known || soon) {
-			f.recent.remember(item, &r)
+			c.recent.remember(item, &r)
 		}
 	}
 	return nil

@@ -37,7 +37,7 @@ func (l *Ledger) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, gr
 		if err := l.meta.retains(day.Date); err != nil {
 			return err
 		}
-		if err := l.openFilterLocked(day.Date); err != nil {
+		if err := l.openCacheLocked(day.Date); err != nil {
 			return err
 		}
 		b := &l.work
@@ -48,7 +48,7 @@ func (l *Ledger) Borrow(ctx context.Context, day quota.Day, asks []lease.Ask, gr
 		if err := b.sort(); err != nil {
 			return err
 		}
-		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, _ bool) (changed, soon bool) {
+		return b.apply(l.db, w, l.cacheLocked(day.Date), func(i int, r *lease.Record, _ bool) (changed, soon bool) {
 			changed = grant(&asks[i], r, &grants[i])
 			if grants[i].Calls > 0 {
 				granted++

@@ -34,7 +34,7 @@ func (l *Ledger) OpenDay(ctx context.Context, day quota.Day) error {
 		}
 		next = !first && day.Date > last.Date
 		*last = day // when the write fails, so has the ledger
-		l.dropFiltersLocked(day.Date)
+		l.dropCachesLocked(day.Date)
 		if err := w.Set(keyDay, appendDay(nil, day), nil); err != nil || !next {
 			return err
 		}

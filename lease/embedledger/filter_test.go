@@ -101,8 +101,8 @@ func TestFilterOfAnOpenedLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	borrow(l, 0, members, 1)
-	if f := l.filterLocked(day.Date); f == nil || !f.complete {
-		t.Fatalf("a day that was empty has no complete filter: %+v", f)
+	if c := l.cacheLocked(day.Date); c == nil || !c.filter.complete {
+		t.Fatalf("a day that was empty has no complete filter: %+v", c)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestFilterOfAnOpenedLedger(t *testing.T) {
 	borrow(l, 0, members/2, 2) // perhaps before all is read
 	borrow(l, members, 100, 1)
 	l.background.Wait()
-	if f := l.filterLocked(day.Date); !f.complete || l.Stats().Reading {
+	if !l.cacheLocked(day.Date).filter.complete || l.Stats().Reading {
 		t.Fatal("what was held is not read ahead")
 	}
 	borrow(l, members/2, members/2, 2)
@@ -122,16 +122,16 @@ func TestFilterOfAnOpenedLedger(t *testing.T) {
 	if err := l.Return(context.Background(), day, back); err != nil {
 		t.Fatal(err)
 	}
-	if k := numbered(-5); !l.filterLocked(day.Date).has(&k) {
+	if k := numbered(-5); !l.cacheLocked(day.Date).filter.has(&k) {
 		t.Error("a counter that a note of refusals made is missing")
 	}
 
 	// A counter that is made while the others are being read is in it, too.
-	f := &filter{date: day.Date}
-	l.filters = []*filter{f}
+	c := &dayCache{date: day.Date, recent: newRecent(maxRecent)}
+	l.caches = []*dayCache{c}
 	borrow(l, 2*members, 1, 1)
-	if err := l.fillFilter(f); err != nil || !f.complete {
-		t.Fatalf("reading ahead: %v, %+v", err, f)
+	if err := l.fillFilter(c); err != nil || !c.filter.complete {
+		t.Fatalf("reading ahead: %v, %+v", err, c)
 	}
 	borrow(l, 2*members, 1, 2)
 	borrow(l, members, 1, 2)
@@ -140,16 +140,16 @@ func TestFilterOfAnOpenedLedger(t *testing.T) {
 	today := day
 	day.Date, day.Start, day.End = day.Date+1, day.End, day.End.AddDate(0, 0, 1)
 	borrow(l, 0, 10, 1)
-	if len(l.filters) != 2 || !l.filterLocked(day.Date).complete {
-		t.Fatalf("%d filters", len(l.filters))
+	if len(l.caches) != 2 || !l.cacheLocked(day.Date).filter.complete {
+		t.Fatalf("%d caches", len(l.caches))
 	}
 	if err := l.OpenDay(context.Background(), day); err != nil {
 		t.Fatal(err)
 	}
-	if len(l.filters) != 1 || !f.full || f.layers != nil {
-		t.Errorf("yesterday's filter stays: %+v", l.filters)
+	if len(l.caches) != 1 || !c.filter.full || c.filter.layers != nil {
+		t.Errorf("yesterday's cache stays: %+v", l.caches)
 	}
-	if err := l.fillFilter(f); err != nil || f.complete {
+	if err := l.fillFilter(c); err != nil || c.filter.complete {
 		t.Errorf("a filter that was let go is filled: %v", err)
 	}
 	borrow(l, 0, 10, 2)

@@ -38,7 +38,7 @@ func (l *Ledger) Return(ctx context.Context, day quota.Day, returns []lease.Retu
 		if err := b.sort(); err != nil {
 			return err
 		}
-		return b.apply(l.db, w, l.filterLocked(day.Date), func(i int, r *lease.Record, found bool) (changed, soon bool) {
+		return b.apply(l.db, w, l.cacheLocked(day.Date), func(i int, r *lease.Record, found bool) (changed, soon bool) {
 			return takeBack(&returns[i], r, found), false
 		})
 	})

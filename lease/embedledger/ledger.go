@@ -72,12 +72,11 @@ type Ledger struct {
 
 	// mu makes each change one step: read, compute, write. Syncing is waited for outside of it, so that the next change need
 	// not wait; it may read what is not durable yet, but is durable itself only after that.
-	mu   sync.Mutex
-	meta meta  // its day and dropped are guarded by mu
-	work batch // guarded by mu
-	// filters say which counters of today and tomorrow surely do not exist; guarded by mu.
-	filters []*filter
-	last    uint64 // number of the last change; guarded by mu
+	mu     sync.Mutex
+	meta   meta        // its day and dropped are guarded by mu
+	work   batch       // guarded by mu
+	caches []*dayCache // of today and tomorrow; guarded by mu
+	last   uint64      // number of the last change; guarded by mu
 
 	maxRecent int // the bound of what each day's recent remembers
 
@@ -177,7 +176,7 @@ func (l *Ledger) load(o *pebble.Options) error {
 		return damaged(err)
 	}
 	if !l.meta.day.Start.IsZero() {
-		if err := l.openFilterLocked(l.meta.day.Date); err != nil { // nobody else knows l yet
+		if err := l.openCacheLocked(l.meta.day.Date); err != nil { // nobody else knows l yet
 			return damaged(err)
 		}
 	}

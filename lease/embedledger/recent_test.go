@@ -24,8 +24,8 @@ func remembering(t *rapid.T, fs vfs.FS) *Ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.maxRecent = 2
-	for _, f := range l.filters {
-		f.recent = newRecent(l.maxRecent)
+	for _, day := range l.caches {
+		day.recent = newRecent(l.maxRecent)
 	}
 	return l
 }
@@ -34,23 +34,23 @@ func remembering(t *rapid.T, fs vfs.FS) *Ledger {
 func checkRecent(t *rapid.T, l *Ledger, counters []lease.Counter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, f := range l.filters {
+	for _, day := range l.caches {
 		for _, c := range counters {
-			i := item{key: appendCounter(nil, f.date, &c)}
-			known, ok := f.recent.recall(&i)
+			i := item{key: appendCounter(nil, day.date, &c)}
+			known, ok := day.recent.recall(&i)
 			if !ok {
 				continue
 			}
 			value, closer, err := l.db.Get(i.key)
 			if err != nil {
-				t.Fatalf("%+v of %v is remembered, and the store says %v", c, f.date, err)
+				t.Fatalf("%+v of %v is remembered, and the store says %v", c, day.date, err)
 			}
 			var stored lease.Record
 			if err := errors.Join(decodeRecord(value, &stored), closer.Close()); err != nil {
 				t.Fatal(err)
 			}
 			if known != stored {
-				t.Fatalf("%+v of %v: remembered as %+v, stored as %+v", c, f.date, known, stored)
+				t.Fatalf("%+v of %v: remembered as %+v, stored as %+v", c, day.date, known, stored)
 			}
 		}
 	}
@@ -94,7 +94,7 @@ func TestRecentAgreesWithTheStore(t *testing.T) {
 				err = l.Borrow(t.Context(), day, asks, grants)
 				if ask := &asks[0]; err == nil && len(asks) == 1 && ask.Most > ask.Least && grants[0].Calls > 0 {
 					i := item{key: appendCounter(nil, day.Date, &ask.Counter)}
-					if _, ok := l.filterLocked(day.Date).recent.recall(&i); !ok { // nobody else uses the ledger
+					if _, ok := l.cacheLocked(day.Date).recent.recall(&i); !ok { // nobody else uses the ledger
 						t.Fatalf("%+v was granted a block, and is not remembered", ask.Counter)
 					}
 				}
@@ -136,17 +136,17 @@ func TestRecentForgetsAChangeThatFails(t *testing.T) {
 	if err := db.Set(b.items[1].key, []byte{0}, pebble.Sync); err != nil { // no record
 		t.Fatal(err)
 	}
-	f := &filter{recent: newRecent(maxRecent)}
+	c := &dayCache{recent: newRecent(maxRecent)}
 	w := db.NewBatch()
 	defer w.Close()
-	err = b.apply(db, w, f, func(_ int, r *lease.Record, _ bool) (changed, soon bool) {
+	err = b.apply(db, w, c, func(_ int, r *lease.Record, _ bool) (changed, soon bool) {
 		r.Granted++
 		return true, true
 	})
 	if err == nil {
 		t.Fatal("a value that is none was read")
 	}
-	if r, known := f.recent.recall(&b.items[0]); known {
+	if r, known := c.recent.recall(&b.items[0]); known {
 		t.Errorf("remembered as %+v, and never written", r)
 	}
 }
