@@ -47,6 +47,13 @@ func (x *exchange) Value(key any) any {
 // timedOut reports whether the upstream let its time pass.
 func (x *exchange) timedOut() bool { return x.deadline.passed.Load() || x.body.timedOut() }
 
+// abandon ends a request whose client left. It does not return: net/http would answer 200 in its place, which a client reads that has only
+// ended its own sending. This ends the connection, or the stream.
+func (x *exchange) abandon(as Outcome) {
+	x.observation.Outcome, x.observation.Status = as, statusClientGone
+	panic(http.ErrAbortHandler)
+}
+
 func exchangeOf(ctx context.Context) *exchange {
 	return ctx.Value(exchangeKey{}).(*exchange)
 }

@@ -151,8 +151,7 @@ func (g *Gateway) fail(x *exchange, err error) {
 	switch fault.KindOf(err) {
 	case fault.Internal, fault.Unavailable:
 		if x.Err() != nil { // the client left, and whatever waited for the decision gave up
-			x.observation.Status = statusClientGone
-			return
+			x.abandon(Rejected)
 		}
 		g.log.failure("a request could not be decided", err)
 	default: // the caller's own doing

@@ -100,8 +100,8 @@ type clientConn struct {
 	draining  atomic.Bool
 	lingering atomic.Bool
 
-	// cancel ends the request under way, and every later one of HTTP/1: whoever calls it sees that the connection ends with the answer. It spares
-	// each request a context of its own that can be ended.
+	// cancel ends the request under way, and every later one of HTTP/1: no other may be read after it, so that the connection ends with the
+	// answer. It spares each request a context of its own that can be ended.
 	cancel context.CancelFunc
 
 	closing sync.Once

@@ -201,6 +201,9 @@ func (g *Gateway) modifyResponse(res *http.Response) error {
 func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
 	g.answered(x)
+	if x.timedOut() && r.ProtoMajor == 1 {
+		x.writer.Header()["Connection"] = []string{"close"} // whatever is answered: see clientConn.cancel
+	}
 	switch {
 	case x.switched: // the connection is another protocol's, and broken
 		x.observation.Outcome = Abandoned
@@ -215,7 +218,7 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		x.permit.Release()
 		g.upstreamProblem(x, http.StatusBadRequest, "The request's body ended early or is malformed.")
 	case x.Err() != nil && !x.timedOut():
-		x.observation.Outcome, x.observation.Status = Abandoned, statusClientGone
+		x.abandon(Abandoned)
 	case isUnsent(err):
 		x.observation.Outcome = Rejected
 		x.permit.Release()
@@ -229,9 +232,6 @@ func (g *Gateway) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		x.observation.Outcome = TimedOut
 		if x.timedOut() { // what ended the exchange says only that something did
 			err = fmt.Errorf("upstream_timeout, %v, was over before its turn ended", g.timeout)
-			if r.ProtoMajor == 1 {
-				x.writer.Header()["Connection"] = []string{"close"} // see clientConn.cancel
-			}
 		}
 		g.log.failure("the upstream did not answer in time", err)
 		g.upstreamProblem(x, http.StatusGatewayTimeout, "The service behind the gateway did not answer in time.")

@@ -173,15 +173,12 @@ func (t *Tokens) ask(ctx context.Context, hash registry.Hash, strangers *strange
 // Run follows the log of revocations, and tells the registry which tokens were used, until ctx ends. A failure to read it is logged when it begins and when it ends, and
 // shows in [Tokens.Ready].
 func (t *Tokens) Run(ctx context.Context) {
+	var uses sync.WaitGroup
+	defer uses.Wait()
+	uses.Go(func() { t.followUses(ctx) }) // beside it: a revocation does not wait for what is written
 	tick := time.NewTicker(revocationsEvery)
 	defer tick.Stop()
-	kept := t.now()
-	defer func() { t.keepUses(context.WithoutCancel(ctx)) }()
 	for {
-		if now := t.now(); now.Sub(kept) >= keepUsesEvery || now.Before(kept) {
-			kept = now
-			t.keepUses(ctx)
-		}
 		err := t.ReadRevocations(ctx)
 		if ctx.Err() != nil {
 			return
@@ -196,6 +193,21 @@ func (t *Tokens) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// followUses tells the registry which tokens were used, once in a while and when ctx has ended.
+func (t *Tokens) followUses(ctx context.Context) {
+	tick := time.NewTicker(keepUsesEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			t.keepUses(ctx)
+		case <-ctx.Done():
+			t.keepUses(context.WithoutCancel(ctx))
 			return
 		}
 	}

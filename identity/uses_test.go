@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/perdiem/perdiem/registry"
@@ -89,4 +90,46 @@ func TestRunKeepsUses(t *testing.T) {
 	if found, err := r.TokenByHash(t.Context(), hash); err != nil || found.Used.IsZero() || found.ID != caller.TokenID {
 		t.Errorf("%+v, %v", found, err)
 	}
+}
+
+// slowKeeper takes all the time it is given to note uses.
+type slowKeeper struct {
+	read []time.Time // when revocations were
+}
+
+func (*slowKeeper) TokenByHash(context.Context, registry.Hash) (registry.Token, error) {
+	return registry.Token{}, errors.New("not asked")
+}
+
+func (k *slowKeeper) Revocations(_ context.Context, since int64) ([]registry.Revocation, int64, error) {
+	k.read = append(k.read, time.Now())
+	return nil, since, nil
+}
+
+func (*slowKeeper) UseTokens(ctx context.Context, _ []registry.TokenUse) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Revocations are read at their pace, whatever becomes of uses.
+func TestRevocationsDoNotWaitForUses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keeper := &slowKeeper{}
+		tokens, err := NewTokens(TokenOptions{Registry: keeper, Key: testKey, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens.uses.note(registry.NewTokenID(), time.Now())
+		ctx, cancel := context.WithTimeout(t.Context(), 2*keepUsesEvery)
+		defer cancel()
+		tokens.Run(ctx)
+		for i := range keeper.read[1:] {
+			if waited := keeper.read[i+1].Sub(keeper.read[i]); waited > revocationsEvery {
+				t.Errorf("revocations were not read for %v", waited)
+			}
+		}
+		if len(keeper.read) < int(keepUsesEvery/revocationsEvery) {
+			t.Errorf("revocations were read %d times", len(keeper.read))
+		}
+	})
 }

@@ -331,7 +331,7 @@ func (g *guard) leave(now time.Duration, t *ticket, how outcome) {
 		tally.failed++
 	}
 	if g.mode == open && how != unreached { // what an upstream in trouble does is not usual
-		t.endpoint.record(g.era, now, latency, how == failed)
+		t.endpoint.record(g.era, now, latency, t.level, how == failed)
 	}
 	g.measure(now, t, latency, how != well)
 }

@@ -70,6 +70,29 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// An upstream that has too much to do from the first call on is not taken for a slow one: it is noticed within two seconds, and what was let in
+// until then is worked off in three times that.
+func TestOverloadFromTheStart(t *testing.T) {
+	for _, workers := range []int{4, 8} {
+		t.Run(fmt.Sprintf("%d workers", workers), func(t *testing.T) {
+			x := simulate(workers, func(time.Duration, string) (time.Duration, bool) { return 5 * ms, false })
+			can := float64(workers) / 0.005
+			x.load(4*can, 15*s, only("e"))
+			x.run(30 * s)
+			if most := int(2 * 3 * can); x.most > most {
+				t.Errorf("%d calls waited at a time, want at most %d", x.most, most)
+			}
+			f := x.figures(8*s, 15*s)
+			if f.p99 == 0 || f.p99 > 50*ms {
+				t.Errorf("p99 %v from 8 s on", f.p99)
+			}
+			if got := float64(f.good) / (7 * can); got < 0.8 {
+				t.Errorf("goodput %.2f from 8 s on", got)
+			}
+		})
+	}
+}
+
 // Calls that all have a body, as POSTs do, teach the guard as much as others: after a hiccup it lets all in again.
 func TestBodies(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))

@@ -9,6 +9,9 @@ const (
 	// learnCalls and learnTime are what has to be seen of an endpoint before its calls are judged.
 	learnCalls = 16
 	learnTime  = time.Second
+	// learnLevel is how many may wait, a call included, for it to teach what is usual beyond the first learnCalls: where more do, an upstream that is
+	// overloaded from the start would pass for a slow one, for seconds in which everything is let in.
+	learnLevel = 16
 	// usualWindow is how often an endpoint's usual latency moves at the most.
 	usualWindow = time.Second
 	// usualRise and usualFall are the factors by which it moves: up for each second that passed, down for each window. It rises slowly, so
@@ -39,8 +42,8 @@ func (u *usual) learned(era uint32, now time.Duration) bool {
 	return u.era == era && u.seen >= learnCalls && now-u.first >= learnTime
 }
 
-// record notes an answer.
-func (u *usual) record(era uint32, now, latency time.Duration, failed bool) {
+// record notes an answer to a call that, when it was let in, found level waiting, itself included.
+func (u *usual) record(era uint32, now, latency time.Duration, level int, failed bool) {
 	if u.era != era {
 		*u = usual{era: era, failing: u.failing, first: now, opened: now}
 	}
@@ -49,8 +52,10 @@ func (u *usual) record(era uint32, now, latency time.Duration, failed bool) {
 	case failed:
 		u.failed++
 	case !u.learned(era, now): // the longest so far: rather too patient than too strict
+		if u.seen < learnCalls || level <= learnLevel {
+			u.latency = max(u.latency, latency)
+		}
 		u.seen = min(u.seen+1, learnCalls)
-		u.latency = max(u.latency, latency)
 	case latency > u.latency:
 		u.above++
 	}
