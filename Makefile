@@ -54,7 +54,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 screenshots: browser ## Make pictures of the portal's pages, with much, little and no data, into ./screenshots, and the README's
 	PERDIEM_SCREENSHOTS=$(CURDIR)/screenshots PERDIEM_PICTURE=$(CURDIR)/docs/images/analytics.png $(GO) test -count 1 -run TestScreenshots ./portal
 
-proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause (some minutes)
+proof: ## Show on the real program what is promised: kill -9 under load, the reset, a pause, the history (some minutes)
 	$(GO) run ./proof
 
 bench: ## Measure every promise of speed beside its floor, in ten rounds (an hour; needs wrk and a quiet machine)

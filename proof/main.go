@@ -5,6 +5,7 @@
 //	go run ./proof exactness           kill -9 ten times under load: no counter passes its limit, and little is forfeited
 //	go run ./proof reset               the day ends under load: at that instant, for everybody, without a stall
 //	go run ./proof pause               the process is stopped over the reset: it spends nothing of the old day
+//	go run ./proof history             kill -9 under load: the history of calls loses its last ten seconds at most
 //
 // Each proof prints its figures as a table, then every promise with the word "met" or "NOT MET". A proof also fails when it
 // has shown nothing: when too few calls were in flight at a kill, or nobody was refused. The exit status is 0 when all promises
@@ -38,6 +39,7 @@ var proofs = []proof{
 	{"exactness", proveExactness},
 	{"reset", proveReset},
 	{"pause", provePause},
+	{"history", proveHistory},
 }
 
 // lab is what the proofs share.
@@ -66,8 +68,8 @@ func run(ctx context.Context, args []string, out io.Writer) (int, error) {
 	flags := flag.NewFlagSet("proof", flag.ContinueOnError)
 	flags.StringVar(&b.binary, "perdiem", "", "the perdiem `binary` to prove; built from this module when left out")
 	flags.StringVar(&b.folder, "dir", "", "the `folder` for data folders; a temporary one when left out")
-	flags.StringVar(&b.load.durability, "durability", "disk", "disk or process: the `durability` in the proofs reset and pause")
-	flags.IntVar(&b.load.rate, "rate", 1500, "`calls` a second in the proofs reset and pause")
+	flags.StringVar(&b.load.durability, "durability", "disk", "disk or process: the `durability` in the proofs reset, pause and history")
+	flags.IntVar(&b.load.rate, "rate", 1500, "`calls` a second in the proofs reset, pause and history")
 	flags.IntVar(&b.resets, "resets", 10, "`number` of starts in the proof reset, each with its own reset")
 	flags.IntVar(&b.pauses, "pauses", 3, "`number` of pauses in the proof pause")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {

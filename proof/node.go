@@ -63,6 +63,7 @@ identity:
 // node is a running perdiem.
 type node struct {
 	address string // of the gateway, host:port
+	admin   string // of the admin API
 	process *os.Process
 	exited  chan struct{} // closed when the process has ended
 	state   *os.ProcessState
@@ -85,12 +86,12 @@ func (s *site) start(ctx context.Context) (*node, error) {
 		return nil, err
 	}
 	n := &node{process: cmd.Process, exited: make(chan struct{})}
-	ready := make(chan string, 1)
+	ready := make(chan map[string]string, 1)
 	go func() {
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
-			if address, ok := gatewayAddress(lines.Text()); ok {
-				ready <- address
+			if addresses := readyAddresses(lines.Text()); addresses != nil {
+				ready <- addresses
 				break
 			}
 		}
@@ -100,7 +101,11 @@ func (s *site) start(ctx context.Context) (*node, error) {
 		close(n.exited)
 	}()
 	select {
-	case n.address = <-ready:
+	case addresses := <-ready:
+		n.address, n.admin = addresses["gateway"], addresses["admin"]
+		if n.address == "" || n.admin == "" {
+			return nil, errors.Join(fmt.Errorf("perdiem serve does not say where it listens: %v", addresses), n.kill())
+		}
 		return n, nil
 	case <-n.exited:
 		said, _ := os.ReadFile(filepath.Join(s.folder, "log"))
@@ -112,18 +117,18 @@ func (s *site) start(ctx context.Context) (*node, error) {
 	}
 }
 
-// gatewayAddress returns the gateway's address from the line that a node prints when it serves.
-func gatewayAddress(line string) (string, bool) {
+// readyAddresses returns the addresses, by the listeners' names, in the line that a node prints when it serves; nil for any other line.
+func readyAddresses(line string) map[string]string {
 	rest, ok := strings.CutPrefix(line, "perdiem: ready ")
 	if !ok {
-		return "", false
+		return nil
 	}
+	addresses := map[string]string{}
 	for word := range strings.FieldsSeq(rest) {
-		if address, ok := strings.CutPrefix(word, "gateway="); ok {
-			return address, true
-		}
+		name, address, _ := strings.Cut(word, "=")
+		addresses[name] = address
 	}
-	return "", false
+	return addresses
 }
 
 // kill ends the node with SIGKILL and waits until it is gone. It does nothing when it is gone already.
