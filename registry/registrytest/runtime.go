@@ -257,6 +257,13 @@ func testRemove(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	f.issue(t, registry.NewToken{Application: "new"})
+	account, err := f.AddAccount(ctx, registry.NewAccount{Email: "dev@example.com"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Grant(ctx, registry.Grant{Email: account.Email, Application: "new", Role: registry.Viewer}, ""); err != nil {
+		t.Fatal(err)
+	}
 
 	wantKind(t, "a tier that an application is in", f.try(t, registry.Remove{Noun: registry.Tier, ID: "gold"}), fault.Invalid)
 	wantLines(t, f.edit(t, registry.Remove{Noun: registry.Endpoint, ID: "posts.drop"}),
@@ -268,7 +275,7 @@ func testRemove(t *testing.T, f *fixture) {
 	}
 	wantLines(t, f.edit(t, registry.Remove{Noun: registry.Tier, ID: "gold"}), "- tier gold")
 	f.wantHolds(t, Catalog())
-	entries, err := f.Audit(ctx, 0, 4)
+	entries, err := f.Audit(ctx, 0, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +285,7 @@ func testRemove(t *testing.T, f *fixture) {
 	}
 	if diff := cmp.Diff([]string{
 		"ann remove tier gold:  -> removed", "ann remove application new:  -> removed",
-		"ann token.revoke tokens of application new:  -> 1 revoked", "ann remove override new posts.drop member: 1 -> ",
+		"ann token.revoke tokens of application new:  -> 1 revoked", "ann grant.withdraw grants of application new:  -> 1 withdrawn", "ann remove override new posts.drop member: 1 -> ",
 	}, said); diff != "" {
 		t.Errorf("the audit (-want +got):\n%s", diff)
 	}

@@ -126,10 +126,7 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want,
 			return err
 		}
 		if _, stays := added[key]; key.kind == kindApplication && !stays {
-			if err := r.revokeAll(ctx, tx, key.id, actor); err != nil {
-				return err
-			}
-			if err := removeAlerts(ctx, tx, key.id); err != nil {
+			if err := r.leave(ctx, tx, key.id, actor); err != nil {
 				return err
 			}
 		}

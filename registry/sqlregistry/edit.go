@@ -334,7 +334,7 @@ func (r *Registry) remove(ctx context.Context, tx *sql.Tx, e registry.Remove, ac
 		_, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE endpoint = $1", key.id)
 	case kindApplication:
 		if _, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id); err == nil {
-			err = r.revokeAll(ctx, tx, key.id, actor)
+			err = r.leave(ctx, tx, key.id, actor)
 		}
 	}
 	return note, err

@@ -107,27 +107,6 @@ func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 	})
 }
 
-// revokeAll ends every token of an application that is being removed, and takes back every grant.
-func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application, actor string) error {
-	if err := r.withdrawAll(ctx, tx, application, actor); err != nil {
-		return err
-	}
-	ended, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) SELECT seq FROM tokens WHERE application = $1 AND revoked IS NULL ORDER BY seq", application)
-	if err != nil {
-		return err
-	}
-	rows, err := ended.RowsAffected()
-	if err != nil || rows == 0 {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE application = $2 AND revoked IS NULL", millis(r.now()), application); err != nil {
-		return err
-	}
-	return r.record(ctx, tx, registry.AuditEntry{
-		Actor: actor, Action: registry.ActionRevokeToken, Subject: "tokens of application " + application, After: fmt.Sprintf("%d revoked", rows),
-	})
-}
-
 // Tokens returns a page of an application's tokens.
 func (r *Registry) Tokens(ctx context.Context, application string, after int64, limit int) (tokens []registry.Token, next int64, err error) {
 	if limit < 1 || limit > registry.MaxTokens {
