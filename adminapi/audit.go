@@ -35,7 +35,8 @@ type (
 
 func (a *API) registerAudit(api huma.API) {
 	op := a.operation("list-audit", http.MethodGet, "audit", "List who changed what, the newest first, a page at a time")
-	op.Description = "The newest hundred thousand changes are kept."
+	op.Description = "The newest hundred thousand changes by operators, commands and perdiem itself are kept, and the newest thousand of each developer. " +
+		"Of a catalog's file that changes more than a thousand things, the last entry tells how many more."
 	huma.Register(api, op, func(ctx context.Context, in *auditInput) (*auditOutput, error) {
 		entries, err := a.Registry.Audit(ctx, in.Before, in.Limit)
 		if err != nil {

@@ -4,6 +4,7 @@ import "time"
 
 // AuditEntry is one change: who made it, to what, and what it was before and after. It names no member. An edit of the catalog ([Runtime.Edit])
 // has an entry for each change that it makes in what holds, as "endpoint posts.create member", 150, 200; one where it makes none, and lies in wait.
+// So has an applied file, up to [MaxAuditOfChange].
 type AuditEntry struct {
 	Seq     int64     // rises with each entry
 	At      time.Time // to the millisecond
@@ -13,6 +14,25 @@ type AuditEntry struct {
 	Before  string    // what it was; empty where it did not exist, or is not for the audit
 	After   string    // what it is; the same
 }
+
+// Actors of the audit that are no accounts, and stand for whoever comes from outside.
+const (
+	ActorIssuer = "oidc"  // the word of an OpenID Connect issuer, when somebody signs in
+	ActorToken  = "token" // a valid token, when an application is met that was not known
+)
+
+// How many entries the audit keeps. Each new one makes room for itself among those of the same share, so that nobody pushes out what others did:
+//
+//   - Operators, commands and perdiem itself share the newest MaxAudit. A hundred changes a day fill that in three years, and some 30 MB.
+//   - An actor that is the email of an account, and no operator's, is a developer, of whom the newest MaxAuditOfDeveloper are kept. Callers
+//     need not say so: the registry looks the account up.
+//   - [ActorIssuer] and [ActorToken] have MaxAudit each.
+const (
+	MaxAudit            = 100_000
+	MaxAuditOfDeveloper = 1000
+	// MaxAuditOfChange is how many entries one change adds: of a file that changes more, the last entry says how many more.
+	MaxAuditOfChange = 1000
+)
 
 // The actions in the audit.
 const (

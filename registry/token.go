@@ -37,7 +37,9 @@ type NewToken struct {
 	Application string    // one of the catalog's
 	Member      string    // empty, or equal to Application: the application's own token
 	Expires     time.Time // zero: never; otherwise later than now
-	Actor       string    // who issues it, for the audit
+	// MaxOwn is how many of the application's own tokens may hold, this one among them. 0: any number. A member's token is not counted.
+	MaxOwn int
+	Actor  string // who issues it, for the audit
 }
 
 // Validate reports, as [fault.Invalid], ids that break the rule of [ValidID] and an expiry that is not after now.

@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"a removed application's tokens", testRemovalRevokes},
 		{"a long log of revocations", testRevocationPages},
 		{"old tokens are forgotten", testForget},
+		{"no more tokens than may be", testMaxOwn},
 		{"tokens page by page", testTokenPages},
 		{"tokens that hold", testHoldingTokens},
 		{"accounts", testAccounts},
@@ -83,6 +84,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"a setting that is kept", testKeepSetting},
 		{"the audit", testAudit},
 		{"the audit page by page", testAuditPages},
+		{"the audit of a large file", testAuditOfMany},
 		{"many at once", testConcurrency},
 		{"a cancelled context", testCancelled},
 	} {

@@ -130,6 +130,42 @@ func testAuditPages(t *testing.T, f *fixture) {
 	}
 }
 
+// testAuditOfMany applies a file with more changes than the audit tells one by one, and takes them back.
+func testAuditOfMany(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	before, err := f.Audit(ctx, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := Catalog()
+	const more = 50
+	for i := range registry.MaxAuditOfChange + more {
+		many.Applications = append(many.Applications, catalog.Application{ID: fmt.Sprintf("application-%04d", i)})
+	}
+	f.apply(t, many)
+	newest, err := f.Audit(ctx, 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if added := newest[0].Seq - before[0].Seq; added != registry.MaxAuditOfChange+1 {
+		t.Errorf("the file added %d entries", added)
+	}
+	if last := newest[0]; last.Actor != "operator" || last.Action != registry.ActionApply || last.After != fmt.Sprintf("and %d more", more+1) { // the first says that it was applied
+		t.Errorf("the last entry is %+v", last)
+	}
+	if one := newest[1]; one.Subject != fmt.Sprintf("application application-%04d", registry.MaxAuditOfChange-2) || one.After != "added" {
+		t.Errorf("the one before it is %+v", one)
+	}
+	for i := range 3 {
+		f.issue(t, registry.NewToken{Application: fmt.Sprintf("application-%04d", i)})
+	}
+	f.apply(t, Catalog())
+	if newest, err = f.Audit(ctx, 0, 1); err != nil || newest[0].After != fmt.Sprintf("and %d more", more+1+3) {
+		t.Errorf("after they left, with the tokens of three, the last entry is %+v, %v", newest, err)
+	}
+}
+
 // testConcurrency has everything happen at once and looks at what is left.
 func testConcurrency(t *testing.T, f *fixture) {
 	ctx := t.Context()

@@ -57,7 +57,7 @@ func (r *Registry) Edit(ctx context.Context, e registry.Edit, o registry.EditOpt
 		if len(edited.Changes) == 0 {
 			return r.record(ctx, tx, note)
 		}
-		return r.recordChanges(ctx, tx, edited.Changes, registry.AuditEntry{Actor: o.Actor, Action: note.Action})
+		return r.recordAll(ctx, tx, changeEntries(edited.Changes, registry.AuditEntry{Actor: o.Actor, Action: note.Action}))
 	})
 	if err != nil {
 		return registry.Edited{}, err
@@ -333,8 +333,12 @@ func (r *Registry) remove(ctx context.Context, tx *sql.Tx, e registry.Remove, ac
 	case kindEndpoint:
 		_, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE endpoint = $1", key.id)
 	case kindApplication:
-		if _, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id); err == nil {
-			err = r.leave(ctx, tx, key.id, actor)
+		if _, err := tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id); err != nil {
+			return note, err
+		}
+		var told []registry.AuditEntry
+		if told, err = r.leave(ctx, tx, key.id, actor); err == nil && len(told) > 0 {
+			err = r.recordAll(ctx, tx, told)
 		}
 	}
 	return note, err
