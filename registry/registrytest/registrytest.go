@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"items added at run time", testAddItems},
 		{"items removed at run time", testRemove},
 		{"whom an edit touches", testTouched},
+		{"an edit that was overtaken", testOvertaken},
 		{"edits that cannot be", testEditErrors},
 		{"overrides page by page", testOverridePages},
 		{"tokens", testTokens},

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -298,6 +299,57 @@ func testRemove(t *testing.T, f *fixture) {
 	want.Endpoints = append(want.Endpoints, catalog.NewEndpoint("posts.drop"))
 	want.Endpoints[2].Method, want.Endpoints[2].Path = "DELETE", "/rest/posts"
 	f.wantHolds(t, want)
+}
+
+// testOvertaken makes edits that were looked at, and another in between.
+func testOvertaken(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	c := Catalog()
+	const many = registry.MaxTouched + 50
+	for i := range many {
+		c.Applications = append(c.Applications, catalog.Application{ID: fmt.Sprintf("application-%03d", i)})
+	}
+	f.apply(t, c)
+	asked := registry.PutEndpoint{ID: "posts.create", Limits: Limits(9, 8)}
+	look := func() registry.Edited {
+		t.Helper()
+		edited, err := f.Edit(ctx, asked, registry.EditOptions{DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return edited
+	}
+	seen := look()
+	if seen.Digest == "" || look().Digest != seen.Digest {
+		t.Errorf("the digests %q and %q of the same", seen.Digest, look().Digest)
+	}
+	// It touches as many as before, and those that are named are the same.
+	if err := f.SetOverride(ctx, fmt.Sprintf("application-%03d", many-1), "posts.create", catalog.PartialLimits{Application: new(quota.Limit(5))}, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	before, version := f.catalog(t)
+	for _, dry := range []bool{true, false} {
+		now, err := f.Edit(ctx, asked, registry.EditOptions{Actor: "ann", DryRun: dry, Expect: seen.Digest})
+		if !errors.Is(err, registry.ErrOvertaken) || fault.KindOf(err) != fault.Conflict {
+			t.Errorf("dry run %v: %v", dry, err)
+		}
+		if diff := cmp.Diff(look(), now); diff != "" || now.Digest == seen.Digest || !cmp.Equal(now.Touched, seen.Touched) {
+			t.Errorf("dry run %v: it tells of %+v; what it would change now (-want +got):\n%s", dry, now, diff)
+		}
+	}
+	if after, same := f.catalog(t); same != version || !cmp.Equal(before, after) {
+		t.Errorf("what was overtaken changed the catalog from version %d to %d:\n%s", version, same, cmp.Diff(before, after))
+	}
+	if _, err := f.Edit(ctx, asked, registry.EditOptions{Expect: look().Digest}); err != nil {
+		t.Errorf("as was expected: %v", err)
+	}
+	// It was made by now, so it changes nothing, which was not expected of it.
+	if now, err := f.Edit(ctx, asked, registry.EditOptions{Expect: seen.Digest}); !errors.Is(err, registry.ErrOvertaken) || len(now.Changes) > 0 {
+		t.Errorf("made again: %+v, %v", now, err)
+	}
+	if _, err := f.Edit(ctx, asked, registry.EditOptions{Expect: look().Digest}); err != nil {
+		t.Errorf("nothing, as was expected: %v", err)
+	}
 }
 
 func testTouched(t *testing.T, f *fixture) {
