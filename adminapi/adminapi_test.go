@@ -3,8 +3,10 @@ package adminapi_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,6 +27,7 @@ import (
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 	"github.com/perdiem/perdiem/usage"
 )
@@ -33,6 +36,7 @@ import (
 type host struct {
 	t        *testing.T
 	registry *sqlregistry.Registry
+	settings *failing
 	api      http.Handler
 	key      string
 	keyFile  string
@@ -57,8 +61,8 @@ func newHost(t *testing.T) *host {
 	r, err := sqlregistry.OpenSQLite(t.Context(), filepath.Join(folder, "registry.db"), sqlregistry.Options{Now: now})
 	check(t, err)
 	t.Cleanup(func() { check(t, r.Close()) })
-	h := &host{t: t, registry: r, keyFile: filepath.Join(folder, "operator.key")}
-	key, err := adminapi.OpenKey(t.Context(), r, h.keyFile)
+	h := &host{t: t, registry: r, settings: &failing{Settings: r}, keyFile: filepath.Join(folder, "operator.key")}
+	key, err := adminapi.OpenKey(t.Context(), h.settings, h.keyFile)
 	check(t, err)
 	h.key, err = adminapi.ReadKeyFile(h.keyFile)
 	check(t, err)
@@ -100,6 +104,11 @@ func (h *host) hashPassword(_ context.Context, password string) (string, error) 
 		return "", err
 	}
 	return "$ hash of " + password, h.unhashed
+}
+
+// actor names the key in the audit.
+func (h *host) actor() string {
+	return registry.KeyName(fmt.Sprintf("%x", sha256.Sum256([]byte(h.key))))
 }
 
 func (h *host) Day() quota.Day {

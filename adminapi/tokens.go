@@ -68,7 +68,7 @@ func (a *API) registerTokens(api huma.API) {
 	})
 	revoke := a.operation("revoke-token", http.MethodDelete, "tokens", "End a token for good", http.StatusNotFound)
 	huma.Register(api, revoke, func(ctx context.Context, in *revokeInput) (*struct{}, error) {
-		err := a.Registry.RevokeToken(ctx, in.ID, actor)
+		err := a.Registry.RevokeToken(ctx, in.ID, actor(ctx))
 		if err == nil {
 			err = takenUp(a.Revoked(ctx))
 		}
@@ -121,7 +121,7 @@ func (a *API) issue(ctx context.Context, r TokenRequest) (IssuedToken, error) {
 	}
 	secret, hash := a.NewToken()
 	t, err := a.Registry.IssueToken(ctx, registry.NewToken{
-		Hash: hash, Application: r.Application, Member: r.Member, Expires: expires, Actor: actor,
+		Hash: hash, Application: r.Application, Member: r.Member, Expires: expires, Actor: actor(ctx),
 	})
 	if err != nil {
 		return IssuedToken{}, err

@@ -8,12 +8,15 @@ import "time"
 type AuditEntry struct {
 	Seq     int64     // rises with each entry
 	At      time.Time // to the millisecond
-	Actor   string    // who; empty: perdiem itself
+	Actor   string    // who: an account's email, [KeyName], another word; empty: perdiem itself
 	Action  string    // one of the Action constants
 	Subject string    // what was changed: "override acme posts.create", "token tok_…"
 	Before  string    // what it was; empty where it did not exist, or is not for the audit
 	After   string    // what it is; the same
 }
+
+// KeyName names the operator's key in the audit by its hash, in hexadecimal digits, which tells nothing of the key: "operator key 3f9a1c2b".
+func KeyName(hash string) string { return "operator key " + hash[:min(8, len(hash))] }
 
 // Actors of the audit that are no accounts, and stand for whoever comes from outside.
 const (
@@ -46,6 +49,7 @@ const (
 	ActionIssueToken    = "token.issue"
 	ActionRevokeToken   = "token.revoke"
 	ActionSetSetting    = "setting.set"
+	ActionRotateKey     = "key.rotate" // the operator's key was made, replaced or forgotten
 
 	ActionAddAccount    = "account.add"
 	ActionSetPassword   = "account.password"

@@ -86,6 +86,9 @@ type Registry interface {
 	Setting(ctx context.Context, key string) (value string, ok bool, err error)
 	// SetSetting sets key to value. The audit records that it was set, not the value.
 	SetSetting(ctx context.Context, key, value string) error
+	// SetOperatorKey sets the setting [OperatorKey] to a hash, or to nothing: there is none then. The audit tells it from others by [KeyName].
+	// [fault.Invalid] where it is neither.
+	SetOperatorKey(ctx context.Context, hash, actor string) error
 	// KeepSetting sets key to value where nothing was set, and returns what is set: of many that ask at the same time, all get the same.
 	KeepSetting(ctx context.Context, key, value string) (kept string, err error)
 
@@ -102,6 +105,9 @@ type Registry interface {
 
 // MaxTokens is the most tokens that [Registry.Tokens] returns at a time.
 const MaxTokens = 1000
+
+// OperatorKey is the setting under which the SHA-256 of the operator's key is kept, in 64 hexadecimal digits.
+const OperatorKey = "operator_key.sha256"
 
 // ApplyOptions says how a catalog's file is applied, and for whom.
 type ApplyOptions struct {

@@ -83,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"sessions, accounts and passwords at once", testSessionRace},
 		{"settings", testSettings},
 		{"a setting that is kept", testKeepSetting},
+		{"the operator's key", testOperatorKey},
 		{"the audit", testAudit},
 		{"the audit page by page", testAuditPages},
 		{"the audit of a large file", testAuditOfMany},

@@ -36,6 +36,37 @@ func testSettings(t *testing.T, f *fixture) {
 	}
 }
 
+func testOperatorKey(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	first, second := strings.Repeat("3f9a1c2b", 8), strings.Repeat("0123abcd", 8)
+	for _, hash := range []string{first, first, second, ""} { // the second changes nothing
+		if err := f.SetOperatorKey(ctx, hash, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok, err := f.Setting(ctx, registry.OperatorKey); got != hash || !ok || err != nil {
+			t.Errorf("Setting: %q, %t, %v; want %q", got, ok, err, hash)
+		}
+	}
+	entries, err := f.Audit(ctx, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range entries {
+		entries[i].Seq, entries[i].At = 0, time.Time{}
+	}
+	entry := registry.AuditEntry{Actor: "ann", Action: registry.ActionRotateKey, Subject: "operator key"}
+	made, replaced, forgotten := entry, entry, entry
+	made.After = "operator key 3f9a1c2b"
+	replaced.Before, replaced.After = made.After, "operator key 0123abcd"
+	forgotten.Before = replaced.After
+	if diff := cmp.Diff([]registry.AuditEntry{forgotten, replaced, made}, entries); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+	for _, hash := range []string{"3f9a1c2b", first[1:] + "x", first + "00"} {
+		wantKind(t, hash, f.SetOperatorKey(ctx, hash, ""), fault.Invalid)
+	}
+}
+
 func testAudit(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	f.apply(t, Catalog())
@@ -65,7 +96,7 @@ func testAudit(t *testing.T, f *fixture) {
 	override := "override acme posts.create"
 	want := []registry.AuditEntry{
 		{Action: registry.ActionSetSetting, Subject: "setting key"},
-		{Actor: "dee", Action: registry.ActionRevokeToken, Subject: "token " + token.ID, After: "revoked"},
+		{Actor: "dee", Action: registry.ActionRevokeToken, Subject: "token " + token.ID, Before: "application acme for a member expires 2026-11-23T13:00:01Z", After: "revoked"},
 		{Actor: "cy", Action: registry.ActionIssueToken, Subject: "token " + token.ID, After: "application acme for a member expires 2026-11-23T13:00:01Z"},
 		{Actor: "bob", Action: registry.ActionClearOverride, Subject: override, Before: "application 7 member 1"},
 		{Actor: "ann", Action: registry.ActionSetOverride, Subject: override, Before: "application 7 member unlimited", After: "application 7 member 1"},

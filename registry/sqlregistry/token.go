@@ -107,14 +107,13 @@ func describeToken(t registry.Token) string {
 func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 	return r.write(ctx, func(tx *sql.Tx) error {
 		var seq int64
-		var revoked sql.NullInt64
-		err := tx.QueryRowContext(ctx, "SELECT seq, revoked FROM tokens WHERE id = $1", id).Scan(&seq, &revoked)
+		t, err := scanToken(tx.QueryRowContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE id = $1", id), &seq)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return fault.New(fault.NotFound, "there is no token %.64q: `perdiem token list` shows an application's", id)
 		case err != nil:
 			return err
-		case revoked.Valid:
+		case !t.Revoked.IsZero():
 			return errRollback
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE seq = $2", millis(r.now()), seq); err != nil {
@@ -123,7 +122,9 @@ func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) VALUES ($1)", seq); err != nil {
 			return err
 		}
-		return r.record(ctx, tx, registry.AuditEntry{Actor: actor, Action: registry.ActionRevokeToken, Subject: "token " + id, After: "revoked"})
+		return r.record(ctx, tx, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionRevokeToken, Subject: "token " + id, Before: describeToken(t), After: "revoked",
+		})
 	})
 }
 
