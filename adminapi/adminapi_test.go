@@ -87,7 +87,7 @@ func newHost(t *testing.T) *host {
 		MayApply: func([]byte) error { return h.mayApply },
 		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
 		Status: func() adminapi.Status {
-			return adminapi.Status{Version: "test", Ready: true, Day: h.Day().Date.String(), ResetsAt: h.Day().End}
+			return adminapi.Status{Version: "test", Ready: true, Day: h.Day().Date.String(), ResetsAt: h.Day().End, Ledger: adminapi.Ledger{Durability: "disk", WhenDown: "refuse", DiskBytes: 4096, Accounts: 2}}
 		},
 		Protection: func() adminapi.Protection {
 			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
@@ -259,6 +259,8 @@ func TestBadRequests(t *testing.T) {
 		{"a member with a newline", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "a\nb"}`},
 		{"a member of 1 KiB", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "` + strings.Repeat("m", 1<<10) + `"}`},
 		{"a ttl that is none", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "soon"}`},
+		{"own tokens of all", "GET", "/admin/v1/tokens?application=acme&own=true", ""},
+		{"tokens that hold by a hash", "GET", "/admin/v1/tokens?holding=true&hash=" + strings.Repeat("0", 64), ""},
 		{"a ttl of nothing", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "0s"}`},
 		{"a ttl that has passed", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "-1h"}`},
 		{"no limits", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {}}`},
@@ -412,6 +414,28 @@ func TestTokens(t *testing.T) {
 		if diff := cmp.Diff(list.Tokens, paged); diff != "" {
 			t.Errorf("page by page: -whole +paged\n%s", diff)
 		}
+		holding := slices.Clone(list.Tokens[1:])
+		slices.Reverse(holding)
+		paged = nil
+		for page := (adminapi.TokenPage{Next: -1}); page.Next != 0; paged = append(paged, page.Tokens...) {
+			next := max(0, page.Next)
+			page = adminapi.TokenPage{}
+			h.want(200, h.ask("GET", target+"&holding=true&limit=2&after="+strconv.FormatInt(next, 10), ""), &page)
+		}
+		if diff := cmp.Diff(holding, paged); diff != "" {
+			t.Errorf("those that hold, page by page: -want +paged\n%s", diff)
+		}
+		h.want(201, h.ask("POST", "/admin/v1/tokens", fmt.Sprintf(`{"application": %q}`, application)), nil)
+		h.want(200, h.ask("GET", target+"&holding=true&own=true&limit=1", ""), &list)
+		if len(list.Tokens) != 1 || list.Tokens[0].Member != "" || list.Tokens[0].Used != nil {
+			t.Fatalf("the newest of the application's own: %+v", list.Tokens)
+		}
+		used := registry.TokenUse{ID: list.Tokens[0].ID, At: h.Day().Start.Add(time.Hour)}
+		check(t, h.registry.UseTokens(t.Context(), []registry.TokenUse{used}))
+		h.want(200, h.ask("GET", target+"&holding=true&own=true&limit=1", ""), &list)
+		if got := list.Tokens[0]; got.ID != used.ID || got.Used == nil || !got.Used.Equal(used.At) {
+			t.Errorf("it was used at %s: %+v", used.At, got)
+		}
 	}
 }
 
@@ -456,7 +480,7 @@ func TestStatus(t *testing.T) {
 	h := newHost(t)
 	var s adminapi.Status
 	h.want(200, h.ask("GET", "/admin/v1/status", ""), &s)
-	if s.Version != "test" || !s.Ready {
+	if s.Version != "test" || !s.Ready || s.Ledger != (adminapi.Ledger{Durability: "disk", WhenDown: "refuse", DiskBytes: 4096, Accounts: 2}) {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -475,6 +475,7 @@ func (n *node) status() adminapi.Status {
 		Restored: n.restored(),
 		Version:  n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
 		CatalogVersion: s.Version(), Endpoints: len(s.Endpoints()), Applications: len(s.Applications()),
+		Ledger: n.ledgerHealth(),
 	}
 	if err := n.ready(); err != nil {
 		status.Ready, status.Reason = false, err.Error()
