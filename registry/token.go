@@ -4,9 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 )
 
@@ -79,16 +78,5 @@ type Revocation struct {
 
 const idRule = "must be 1 to 256 bytes of UTF-8 without control characters"
 
-// ValidID reports whether id may name an application or a member: 1 to 256 bytes of UTF-8 without control
-// characters.
-func ValidID(id string) bool {
-	if len(id) == 0 || len(id) > 256 || !utf8.ValidString(id) {
-		return false
-	}
-	for _, r := range id {
-		if unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
-}
+// ValidID reports whether id may name an application or a member, as [catalog.ValidID] does.
+func ValidID(id string) bool { return catalog.ValidID(id) }
