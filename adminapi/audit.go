@@ -12,7 +12,7 @@ import (
 type AuditEntry struct {
 	Seq     int64     `json:"seq" doc:"Rises with each entry."`
 	At      time.Time `json:"at"`
-	Actor   string    `json:"actor" doc:"Who; empty: perdiem itself."`
+	Actor   string    `json:"actor" doc:"Who: an account's email, an operator's key by the first digits of its hash, or another word; empty: perdiem itself."`
 	Action  string    `json:"action" doc:"What was done, such as override.set."`
 	Subject string    `json:"subject" doc:"To what, such as 'endpoint posts.create member'."`
 	Before  string    `json:"before" doc:"What it was; empty where it did not exist, or is not for the audit."`
