@@ -316,7 +316,7 @@ var (
 	}
 	odd      = []string{"", "a", "..", "a/b?c#d", "ü 日本 \u2028", "a\nb", "\x00", "<script>alert(1)</script>", "'; DROP TABLE tokens; --", "%00%ff", "\u202e"}
 	large    = `{"x": "` + strings.Repeat("x", 17<<20) + `"}`
-	catalogs = []string{schemaCatalog, schemaCatalog, schemaCatalog, "{", "endpoints: 1", "catch_all: {member: -1}", "", "\x00", "a: &a [*a]", "- 1"}
+	catalogs = []string{schemaCatalog, schemaCatalog, strings.Replace(schemaCatalog, "150", "151", 1), "{", "endpoints: 1", "catch_all: {member: -1}", "", "\x00", "a: &a [*a]", "- 1"}
 )
 
 func one[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
