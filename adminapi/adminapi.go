@@ -10,6 +10,8 @@ package adminapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -163,10 +165,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !open[r.URL.Path] {
-		if !a.authorized(r) {
+		key, ok := presentedKey(r)
+		if !ok || !a.Key.Matches(key) {
 			a.answer(w, fault.New(fault.Unauthorized, "Send the operator's key: Authorization: Bearer and the key."))
 			return
 		}
+		r = r.WithContext(withActor(r.Context(), key))
 	}
 	if a.serves(r, r.Method) {
 		a.mux.ServeHTTP(w, r)
@@ -191,13 +195,29 @@ func (a *API) serves(r *http.Request, method string) bool {
 	return pattern != ""
 }
 
-func (a *API) authorized(r *http.Request) bool {
+// presentedKey returns the key that a request bears.
+func presentedKey(r *http.Request) (key string, ok bool) {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
-		return false
+		return "", false
 	}
 	scheme, key, _ := strings.Cut(values[0], " ")
-	return strings.EqualFold(scheme, "Bearer") && a.Key.Matches(strings.TrimSpace(key))
+	return strings.TrimSpace(key), strings.EqualFold(scheme, "Bearer")
+}
+
+// actorOf is under what the context of a request has its actor.
+type actorOf struct{}
+
+// withActor returns the context of a request that bears the key, which holds.
+func withActor(ctx context.Context, key string) context.Context {
+	hash := sha256.Sum256([]byte(key))
+	return context.WithValue(ctx, actorOf{}, registry.KeyName(hex.EncodeToString(hash[:])))
+}
+
+// actor returns who asks, for the audit: whoever has the key that the request bears.
+func actor(ctx context.Context) string {
+	name, _ := ctx.Value(actorOf{}).(string)
+	return name
 }
 
 func (a *API) answer(w http.ResponseWriter, err error) {
@@ -216,9 +236,6 @@ func takenUp(err error) error {
 	}
 	return nil
 }
-
-// actor is who makes changes here, for the audit: whoever has the key.
-const actor = "operator"
 
 // operation returns what all operations have in common. statuses are the errors that it may answer besides those of all.
 func (a *API) operation(id, method, path, summary string, statuses ...int) huma.Operation {

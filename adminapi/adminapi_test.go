@@ -3,8 +3,10 @@ package adminapi_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,6 +27,7 @@ import (
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 	"github.com/perdiem/perdiem/usage"
 )
@@ -33,6 +36,7 @@ import (
 type host struct {
 	t        *testing.T
 	registry *sqlregistry.Registry
+	settings *failing
 	api      http.Handler
 	key      string
 	keyFile  string
@@ -57,8 +61,8 @@ func newHost(t *testing.T) *host {
 	r, err := sqlregistry.OpenSQLite(t.Context(), filepath.Join(folder, "registry.db"), sqlregistry.Options{Now: now})
 	check(t, err)
 	t.Cleanup(func() { check(t, r.Close()) })
-	h := &host{t: t, registry: r, keyFile: filepath.Join(folder, "operator.key")}
-	key, err := adminapi.OpenKey(t.Context(), r, h.keyFile)
+	h := &host{t: t, registry: r, settings: &failing{Settings: r}, keyFile: filepath.Join(folder, "operator.key")}
+	key, err := adminapi.OpenKey(t.Context(), h.settings, h.keyFile)
 	check(t, err)
 	h.key, err = adminapi.ReadKeyFile(h.keyFile)
 	check(t, err)
@@ -83,7 +87,7 @@ func newHost(t *testing.T) *host {
 		MayApply: func([]byte) error { return h.mayApply },
 		Backup:   func(ctx context.Context) (func(io.Writer) error, error) { return h.backup(ctx) },
 		Status: func() adminapi.Status {
-			return adminapi.Status{Version: "test", Ready: true, Day: h.Day().Date.String(), ResetsAt: h.Day().End}
+			return adminapi.Status{Version: "test", Ready: true, Day: h.Day().Date.String(), ResetsAt: h.Day().End, Ledger: adminapi.Ledger{Durability: "disk", WhenDown: "refuse", DiskBytes: 4096, Accounts: 2}}
 		},
 		Protection: func() adminapi.Protection {
 			return adminapi.Protection{Enabled: true, Limiting: true, Limit: 12, InFlight: 11, Admitted: 100, Refused: 7, Latency: 0.75, UsualLatency: 0.005, Min: 1, Max: 10000}
@@ -100,6 +104,11 @@ func (h *host) hashPassword(_ context.Context, password string) (string, error) 
 		return "", err
 	}
 	return "$ hash of " + password, h.unhashed
+}
+
+// actor names the key in the audit.
+func (h *host) actor() string {
+	return registry.KeyName(fmt.Sprintf("%x", sha256.Sum256([]byte(h.key))))
 }
 
 func (h *host) Day() quota.Day {
@@ -250,6 +259,8 @@ func TestBadRequests(t *testing.T) {
 		{"a member with a newline", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "a\nb"}`},
 		{"a member of 1 KiB", "POST", "/admin/v1/tokens", `{"application": "acme", "member": "` + strings.Repeat("m", 1<<10) + `"}`},
 		{"a ttl that is none", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "soon"}`},
+		{"own tokens of all", "GET", "/admin/v1/tokens?application=acme&own=true", ""},
+		{"tokens that hold by a hash", "GET", "/admin/v1/tokens?holding=true&hash=" + strings.Repeat("0", 64), ""},
 		{"a ttl of nothing", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "0s"}`},
 		{"a ttl that has passed", "POST", "/admin/v1/tokens", `{"application": "acme", "ttl": "-1h"}`},
 		{"no limits", "PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "*", "limits": {}}`},
@@ -403,6 +414,28 @@ func TestTokens(t *testing.T) {
 		if diff := cmp.Diff(list.Tokens, paged); diff != "" {
 			t.Errorf("page by page: -whole +paged\n%s", diff)
 		}
+		holding := slices.Clone(list.Tokens[1:])
+		slices.Reverse(holding)
+		paged = nil
+		for page := (adminapi.TokenPage{Next: -1}); page.Next != 0; paged = append(paged, page.Tokens...) {
+			next := max(0, page.Next)
+			page = adminapi.TokenPage{}
+			h.want(200, h.ask("GET", target+"&holding=true&limit=2&after="+strconv.FormatInt(next, 10), ""), &page)
+		}
+		if diff := cmp.Diff(holding, paged); diff != "" {
+			t.Errorf("those that hold, page by page: -want +paged\n%s", diff)
+		}
+		h.want(201, h.ask("POST", "/admin/v1/tokens", fmt.Sprintf(`{"application": %q}`, application)), nil)
+		h.want(200, h.ask("GET", target+"&holding=true&own=true&limit=1", ""), &list)
+		if len(list.Tokens) != 1 || list.Tokens[0].Member != "" || list.Tokens[0].Used != nil {
+			t.Fatalf("the newest of the application's own: %+v", list.Tokens)
+		}
+		used := registry.TokenUse{ID: list.Tokens[0].ID, At: h.Day().Start.Add(time.Hour)}
+		check(t, h.registry.UseTokens(t.Context(), []registry.TokenUse{used}))
+		h.want(200, h.ask("GET", target+"&holding=true&own=true&limit=1", ""), &list)
+		if got := list.Tokens[0]; got.ID != used.ID || got.Used == nil || !got.Used.Equal(used.At) {
+			t.Errorf("it was used at %s: %+v", used.At, got)
+		}
 	}
 }
 
@@ -447,7 +480,7 @@ func TestStatus(t *testing.T) {
 	h := newHost(t)
 	var s adminapi.Status
 	h.want(200, h.ask("GET", "/admin/v1/status", ""), &s)
-	if s.Version != "test" || !s.Ready {
+	if s.Version != "test" || !s.Ready || s.Ledger != (adminapi.Ledger{Durability: "disk", WhenDown: "refuse", DiskBytes: 4096, Accounts: 2}) {
 		t.Errorf("got %+v", s)
 	}
 }

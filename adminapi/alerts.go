@@ -76,7 +76,7 @@ func (a *API) setAlerts(ctx context.Context, n NewAlertSettings) (kept KeptAlert
 			s.WebhookSecret = made
 		}
 	}
-	if err := a.Alerts.SetAlertSettings(ctx, n.Application, s, actor); err != nil {
+	if err := a.Alerts.SetAlertSettings(ctx, n.Application, s, actor(ctx)); err != nil {
 		return kept, err
 	}
 	return KeptAlertSettings{AlertSettings: newAlertSettings(n.Application, s), WebhookSecret: made}, nil

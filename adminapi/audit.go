@@ -12,7 +12,7 @@ import (
 type AuditEntry struct {
 	Seq     int64     `json:"seq" doc:"Rises with each entry."`
 	At      time.Time `json:"at"`
-	Actor   string    `json:"actor" doc:"Who; empty: perdiem itself."`
+	Actor   string    `json:"actor" doc:"Who: an account's email, an operator's key by the first digits of its hash, or another word; empty: perdiem itself."`
 	Action  string    `json:"action" doc:"What was done, such as override.set."`
 	Subject string    `json:"subject" doc:"To what, such as 'endpoint posts.create member'."`
 	Before  string    `json:"before" doc:"What it was; empty where it did not exist, or is not for the audit."`
@@ -35,7 +35,8 @@ type (
 
 func (a *API) registerAudit(api huma.API) {
 	op := a.operation("list-audit", http.MethodGet, "audit", "List who changed what, the newest first, a page at a time")
-	op.Description = "The newest hundred thousand changes are kept."
+	op.Description = "The newest hundred thousand changes by operators, commands and perdiem itself are kept, and the newest thousand of each developer. " +
+		"Of a catalog's file that changes more than a thousand things, the last entry tells how many more."
 	huma.Register(api, op, func(ctx context.Context, in *auditInput) (*auditOutput, error) {
 		entries, err := a.Registry.Audit(ctx, in.Before, in.Limit)
 		if err != nil {

@@ -66,7 +66,7 @@ func (a *API) apply(ctx context.Context, in *applyInput) ([]catalog.Change, erro
 			return nil, err
 		}
 	}
-	changes, err := a.Registry.Apply(ctx, c, registry.ApplyOptions{Source: in.File, Actor: actor, DryRun: in.DryRun})
+	changes, err := a.Registry.Apply(ctx, c, registry.ApplyOptions{Source: in.File, Actor: actor(ctx), DryRun: in.DryRun})
 	if err != nil || in.DryRun {
 		return changes, err
 	}

@@ -48,7 +48,7 @@ type editOutput struct{ Body Edited }
 
 // edit makes an edit, and has it hold on this node.
 func (a *API) edit(ctx context.Context, e registry.Edit, dryRun bool) (Edited, error) {
-	edited, err := a.Registry.Edit(ctx, e, registry.EditOptions{Actor: actor, DryRun: dryRun})
+	edited, err := a.Registry.Edit(ctx, e, registry.EditOptions{Actor: actor(ctx), DryRun: dryRun})
 	if err != nil {
 		return Edited{}, err
 	}

@@ -95,7 +95,7 @@ func TestEdits(t *testing.T) {
 
 	var audit adminapi.AuditPage
 	h.want(200, h.ask("GET", "/admin/v1/audit?limit=3", ""), &audit)
-	if len(audit.Entries) != 3 || audit.Next == 0 || audit.Entries[0].Subject != "endpoint a" || audit.Entries[0].Actor != "operator" || audit.Entries[0].Action != registry.ActionRemove {
+	if len(audit.Entries) != 3 || audit.Next == 0 || audit.Entries[0].Subject != "endpoint a" || audit.Entries[0].Actor != h.actor() || audit.Entries[0].Action != registry.ActionRemove {
 		t.Errorf("the audit says %+v", audit)
 	}
 	var older adminapi.AuditPage

@@ -39,14 +39,14 @@ func (a *API) registerGrants(api huma.API) {
 	grant := a.operation("grant-application", http.MethodPut, "grants", "Let an account see an application, or change its role", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	huma.Register(api, grant, func(ctx context.Context, in *grantInput) (*struct{}, error) {
 		g := registry.Grant{Email: in.Body.Email, Application: in.Body.Application, Role: registry.Role(in.Body.Role)}
-		if err := a.Registry.Grant(ctx, g, actor); err != nil {
+		if err := a.Registry.Grant(ctx, g, actor(ctx)); err != nil {
 			return nil, a.fail(ctx, grant.OperationID, err)
 		}
 		return nil, nil
 	})
 	withdraw := a.operation("withdraw-application", http.MethodDelete, "grants", "Take back what grant-application granted", http.StatusNotFound)
 	huma.Register(api, withdraw, func(ctx context.Context, in *withdrawInput) (*struct{}, error) {
-		if err := a.Registry.Withdraw(ctx, in.Email, in.Application, actor); err != nil {
+		if err := a.Registry.Withdraw(ctx, in.Email, in.Application, actor(ctx)); err != nil {
 			return nil, a.fail(ctx, withdraw.OperationID, err)
 		}
 		return nil, nil

@@ -19,22 +19,23 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/internal/durable"
+	"github.com/perdiem/perdiem/registry"
 )
 
 // Settings is the part of a registry in which the key's hash is kept, so that a [Key] can be tested without the rest.
 type Settings interface {
 	// Setting returns what was set under key, and false where nothing was.
 	Setting(ctx context.Context, key string) (value string, ok bool, err error)
-	// SetSetting sets key to value.
-	SetSetting(ctx context.Context, key, value string) error
+	// SetOperatorKey sets the hash of the operator's key, as [registry.Registry] has it.
+	SetOperatorKey(ctx context.Context, hash, actor string) error
 }
 
 const (
-	keySetting = "operator_key.sha256"
-	keyPrefix  = "pdo_" // tells secret scanners what they found
-	minKey     = 32     // bytes: an operator's own key is to be as hard to guess as ours
-	maxKey     = 512    // bytes
+	keyPrefix = "pdo_" // tells secret scanners what they found
+	minKey    = 32     // bytes: an operator's own key is to be as hard to guess as ours
+	maxKey    = 512    // bytes
 )
 
 // Key is the operator's key. The key itself is in a file, for its owner's eyes alone; the registry holds its hash. It is safe for
@@ -53,7 +54,7 @@ type Key struct {
 // registry's hash goes on to hold.
 func OpenKey(ctx context.Context, s Settings, file string) (*Key, error) {
 	k := &Key{settings: s, file: file}
-	kept, _, err := s.Setting(ctx, keySetting)
+	kept, _, err := s.Setting(ctx, registry.OperatorKey)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func OpenKey(ctx context.Context, s Settings, file string) (*Key, error) {
 	}
 	k.hash = sha256.Sum256([]byte(key))
 	if hash := hex.EncodeToString(k.hash[:]); hash != kept {
-		if err := s.SetSetting(ctx, keySetting, hash); err != nil {
+		if err := s.SetOperatorKey(ctx, hash, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -86,7 +87,7 @@ func OpenKey(ctx context.Context, s Settings, file string) (*Key, error) {
 
 // ForgetKey ends the operator's key in a registry that no node uses: the next [OpenKey] believes the file, or makes a new key. A copy of a
 // registry that is brought back needs it where the key did not come along.
-func ForgetKey(ctx context.Context, s Settings) error { return s.SetSetting(ctx, keySetting, "") }
+func ForgetKey(ctx context.Context, s Settings) error { return s.SetOperatorKey(ctx, "", "") }
 
 // Matches reports whether presented is the key. How long it takes tells nothing of the key.
 func (k *Key) Matches(presented string) bool {
@@ -96,21 +97,23 @@ func (k *Key) Matches(presented string) bool {
 	return subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1
 }
 
-// Rotate replaces the key by a new one, which it returns; the old one ends. After a crash in between, the file decides.
-func (k *Key) Rotate(ctx context.Context) (string, error) {
+// Rotate replaces the key by a new one, which it returns; the old one ends. After a crash in between, the file decides. actor is who asks for it, for
+// the audit. The error says which of the two keys holds.
+func (k *Key) Rotate(ctx context.Context, actor string) (string, error) {
 	k.rotation.Lock()
 	defer k.rotation.Unlock()
 	key := newKey()
 	hash := sha256.Sum256([]byte(key))
 	if err := writeKeyFile(k.file, key); err != nil {
-		return "", err
+		return "", fault.Wrap(fault.Unavailable, err, "The operator's key was not replaced, and holds: "+k.file+" on the node cannot be written. The node's log says why.")
 	}
 	k.mu.Lock()
 	k.hash = hash
 	k.mu.Unlock()
 	// When this fails the key is rotated all the same: the next start believes the file.
-	if err := k.settings.SetSetting(ctx, keySetting, hex.EncodeToString(hash[:])); err != nil {
-		return "", fmt.Errorf("the operator's key was replaced, and is in %s: %w", k.file, err)
+	if err := k.settings.SetOperatorKey(ctx, hex.EncodeToString(hash[:]), actor); err != nil {
+		return "", fault.Wrap(fault.Unavailable, err, "The operator's key was replaced, and the old one has ended: the new one is in "+k.file+
+			" on the node. The registry could not be told of it, which does no harm while that file is kept: the next start believes it.")
 	}
 	return key, nil
 }
@@ -175,7 +178,7 @@ type rotateOutput struct {
 func (a *API) registerKey(api huma.API) {
 	huma.Register(api, a.operation("rotate-operator-key", http.MethodPost, "operator-key/rotate", "Replace the operator's key"),
 		func(ctx context.Context, _ *struct{}) (*rotateOutput, error) {
-			key, err := a.Key.Rotate(ctx)
+			key, err := a.Key.Rotate(ctx, actor(ctx))
 			if err != nil {
 				return nil, a.fail(ctx, "rotate-operator-key", err)
 			}

@@ -2,16 +2,20 @@ package adminapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/perdiem/perdiem/adminapi"
+	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 )
 
@@ -53,7 +57,7 @@ func TestKeyFile(t *testing.T) {
 		t.Error("the key does not hold after a restart")
 	}
 
-	rotated, err := first.Rotate(t.Context())
+	rotated, err := first.Rotate(t.Context(), "")
 	check(t, err)
 	if rotated == made || read() != rotated || !first.Matches(rotated) || first.Matches(made) {
 		t.Error("after a rotation the new key does not hold, or the old one does")
@@ -116,17 +120,17 @@ func TestKeyFileThatHoldsNoKey(t *testing.T) {
 	}
 }
 
-// failing fails to keep settings while it is told to.
+// failing fails to keep the key's hash while it is told to.
 type failing struct {
 	adminapi.Settings
 	err error
 }
 
-func (f *failing) SetSetting(ctx context.Context, key, value string) error {
+func (f *failing) SetOperatorKey(ctx context.Context, hash, actor string) error {
 	if f.err != nil {
 		return f.err
 	}
-	return f.Settings.SetSetting(ctx, key, value)
+	return f.Settings.SetOperatorKey(ctx, hash, actor)
 }
 
 // TestRotationHalfDone checks that after a rotation that broke off there is one key, and it is in the file.
@@ -137,7 +141,7 @@ func TestRotationHalfDone(t *testing.T) {
 	k, err := adminapi.OpenKey(t.Context(), settings, file)
 	check(t, err)
 	settings.err = errors.New("disk full")
-	if _, err := k.Rotate(t.Context()); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := k.Rotate(t.Context(), ""); err == nil || !strings.Contains(err.Error(), file) {
 		t.Fatalf("got %v", err)
 	}
 	settings.err = nil
@@ -148,6 +152,40 @@ func TestRotationHalfDone(t *testing.T) {
 	if !k.Matches(key) || !again.Matches(key) {
 		t.Error("the key in the file does not hold")
 	}
+}
+
+var keyName = regexp.MustCompile("^operator key [0-9a-f]{8}$")
+
+// TestRotationIsTold looks at what is said of a rotation: to the audit, and to whoever asked for one that the registry was not told of.
+func TestRotationIsTold(t *testing.T) {
+	h := newHost(t)
+	before := h.actor()
+	var rotated struct{ Key string }
+	h.want(200, h.ask("POST", "/admin/v1/operator-key/rotate", ""), &rotated)
+	h.key = rotated.Key
+	if e := h.newest(); e.Actor != before || e.Action != registry.ActionRotateKey || e.Before != before || e.After != h.actor() || !keyName.MatchString(before) {
+		t.Errorf("the audit has %+v, not %s and %s", e, before, h.actor())
+	}
+
+	h.settings.err = fault.New(fault.Unavailable, "The registry cannot be used at the moment.")
+	w := h.ask("POST", "/admin/v1/operator-key/rotate", "")
+	var told struct{ Detail string }
+	if err := json.Unmarshal(w.Body.Bytes(), &told); err != nil || w.Code != 503 || !strings.HasPrefix(told.Detail, "The operator's key was replaced") || !strings.Contains(told.Detail, h.keyFile) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	h.wantProblem(401, "UNAUTHORIZED", h.ask("GET", "/admin/v1/status", ""))
+	var err error
+	h.key, err = adminapi.ReadKeyFile(h.keyFile)
+	check(t, err)
+	h.want(200, h.ask("GET", "/admin/v1/status", ""), nil)
+
+	check(t, os.Remove(h.keyFile))
+	check(t, os.MkdirAll(filepath.Join(h.keyFile, "in the way"), 0o700))
+	w = h.ask("POST", "/admin/v1/operator-key/rotate", "")
+	if err := json.Unmarshal(w.Body.Bytes(), &told); err != nil || w.Code != 503 || !strings.HasPrefix(told.Detail, "The operator's key was not replaced") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	h.want(200, h.ask("GET", "/admin/v1/status", ""), nil)
 }
 
 func TestRotateWhileAsked(t *testing.T) {

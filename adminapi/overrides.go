@@ -74,14 +74,14 @@ func (a *API) registerOverrides(api huma.API) {
 	huma.Register(api, set, func(ctx context.Context, in *setOverrideInput) (*overrideOutput, error) {
 		o := in.Body
 		return a.answerOverride(ctx, set.OperationID, in.DryRun, registry.PutOverride{Application: o.Application, Endpoint: o.Endpoint, Limits: o.Limits.partial()}, func() error {
-			return a.Registry.SetOverride(ctx, o.Application, o.Endpoint, o.Limits.partial(), actor)
+			return a.Registry.SetOverride(ctx, o.Application, o.Endpoint, o.Limits.partial(), actor(ctx))
 		})
 	})
 	remove := a.operation("clear-override", http.MethodDelete, "overrides", "Take back what set-override set", http.StatusNotFound, http.StatusConflict)
 	remove.Responses["204"] = &huma.Response{Description: "It is taken back."}
 	huma.Register(api, remove, func(ctx context.Context, in *clearOverrideInput) (*overrideOutput, error) {
 		return a.answerOverride(ctx, remove.OperationID, in.DryRun, registry.ClearOverride{Application: in.Application, Endpoint: in.Endpoint}, func() error {
-			return a.Registry.ClearOverride(ctx, in.Application, in.Endpoint, actor)
+			return a.Registry.ClearOverride(ctx, in.Application, in.Endpoint, actor(ctx))
 		})
 	})
 }

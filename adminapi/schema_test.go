@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +26,7 @@ import (
 
 // TestSchemas calls every operation of the description with parameters and bodies made from their schemas, as they allow and as they do not,
 // and sees that each answer is one that the operation tells of, with a body that fits its schema; that whatever a schema forbids is refused; and that
-// what an operation tells of does happen.
+// what an operation tells of does happen. Each call that changes something must have left who made it in the audit.
 func TestSchemas(t *testing.T) {
 	h := newHost(t)
 	h.want(200, h.ask("PUT", "/admin/v1/catalog", schemaCatalog), nil)
@@ -45,6 +47,7 @@ func TestSchemas(t *testing.T) {
 	for _, op := range d.operations {
 		seen[op.id] = map[int]int{}
 	}
+	changes, changed := h.changesCounter(), map[string]bool{}
 	for _, op := range d.operations {
 		if _, told := op.answers[http.StatusRequestEntityTooLarge]; told {
 			call := g.call(op)
@@ -62,9 +65,16 @@ func TestSchemas(t *testing.T) {
 		}
 		for _, op := range d.operations {
 			call := g.call(op)
+			count, who, newest := changes(), h.actor(), h.newest()
 			w := h.send(call)
 			seen[op.id][w.Code]++
 			d.fits(t, op, call, w)
+			if changes() != count {
+				changed[op.id] = true
+				if entry := h.newest(); entry.Seq == newest.Seq || entry.Actor != who {
+					t.Errorf("%s by %s changed something, and is answered with %d; the newest of the audit is %+v", call, who, w.Code, entry)
+				}
+			}
 			if call.forbidden != "" && (w.Code < 400 || w.Code > 499) {
 				t.Errorf("%s is answered with %d", call, w.Code)
 			}
@@ -83,6 +93,9 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 	for _, op := range d.operations {
+		if mutates := op.method != http.MethodGet && op.id != "make-backup"; mutates != changed[op.id] {
+			t.Errorf("%s %s changed something: %v", op.method, op.id, changed[op.id])
+		}
 		for _, status := range slices.Sorted(maps.Keys(op.answers)) {
 			switch status {
 			case http.StatusUnauthorized, http.StatusInternalServerError, http.StatusServiceUnavailable: // below, never, and when a store is away
@@ -101,6 +114,18 @@ func TestSchemas(t *testing.T) {
 			t.Errorf("%s without a key: %d", call, w.Code)
 		}
 		d.fits(t, op, call, w)
+	}
+}
+
+// changesCounter returns a function whose result changes whenever something was written to the registry.
+func (h *host) changesCounter() func() (version int64) {
+	db, err := sql.Open("sqlite", filepath.Join(filepath.Dir(h.keyFile), "registry.db"))
+	check(h.t, err)
+	h.t.Cleanup(func() { check(h.t, db.Close()) })
+	db.SetMaxOpenConns(1) // the version is each connection's own
+	return func() (version int64) {
+		check(h.t, db.QueryRowContext(h.t.Context(), "PRAGMA data_version").Scan(&version))
+		return version
 	}
 }
 
@@ -291,7 +316,7 @@ var (
 	}
 	odd      = []string{"", "a", "..", "a/b?c#d", "ü 日本 \u2028", "a\nb", "\x00", "<script>alert(1)</script>", "'; DROP TABLE tokens; --", "%00%ff", "\u202e"}
 	large    = `{"x": "` + strings.Repeat("x", 17<<20) + `"}`
-	catalogs = []string{schemaCatalog, schemaCatalog, schemaCatalog, "{", "endpoints: 1", "catch_all: {member: -1}", "", "\x00", "a: &a [*a]", "- 1"}
+	catalogs = []string{schemaCatalog, schemaCatalog, strings.Replace(schemaCatalog, "150", "151", 1), "{", "endpoints: 1", "catch_all: {member: -1}", "", "\x00", "a: &a [*a]", "- 1"}
 )
 
 func one[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }

@@ -19,6 +19,19 @@ type Status struct {
 	CatalogVersion int64     `json:"catalogVersion" doc:"Rises with each change to the catalog."`
 	Endpoints      int       `json:"endpoints" doc:"In the catalog, the catch-all included."`
 	Applications   int       `json:"applications" doc:"In the catalog."`
+	Ledger         Ledger    `json:"ledger"`
+}
+
+// Ledger is how a node's ledger is.
+type Ledger struct {
+	Reason      string `json:"reason,omitempty" doc:"Why it grants nothing. Left out: it does."`
+	Durability  string `json:"durability" enum:"disk,process" doc:"As in perdiem.yaml."`
+	WhenDown    string `json:"whenDown" enum:"refuse,admit" doc:"What is done while it is down, as in perdiem.yaml."`
+	DiskBytes   uint64 `json:"diskBytes" doc:"Taken by its files."`
+	FreeBytes   uint64 `json:"freeBytes,omitempty" doc:"Of the disk. Left out: not known."`
+	Accounts    int64  `json:"accounts" doc:"Counters in this node's memory."`
+	Unbacked    int64  `json:"unbacked" doc:"Calls that were admitted while it was down and are not charged yet."`
+	ReadingBack bool   `json:"readingBack" doc:"What it held at the start is being read ahead: it is slower meanwhile."`
 }
 
 // Restored says that the node's stores were restored from a backup.

@@ -27,6 +27,7 @@ type Token struct {
 	Created     time.Time  `json:"created"`
 	Expires     *time.Time `json:"expires,omitempty" doc:"Left out: never."`
 	Revoked     *time.Time `json:"revoked,omitempty" doc:"Left out: it was not."`
+	Used        *time.Time `json:"used,omitempty" doc:"When it was last used, to ten minutes; kept of an application's own tokens alone. Left out: not as far as is known."`
 }
 
 // IssuedToken is a token with its secret.
@@ -37,7 +38,7 @@ type IssuedToken struct {
 
 // TokenPage is some of an application's tokens.
 type TokenPage struct {
-	Tokens []Token `json:"tokens" nullable:"false" doc:"In the order in which they were issued."`
+	Tokens []Token `json:"tokens" nullable:"false" doc:"In the order in which they were issued; those that hold, the newest first."`
 	Next   int64   `json:"next,omitempty" doc:"Ask again with this as after: more tokens follow. Left out: these were the last."`
 }
 
@@ -50,6 +51,8 @@ type (
 	tokensInput struct {
 		Application string `query:"application" maxLength:"256" doc:"The application's id. Either this or hash is required."`
 		Hash        string `query:"hash" pattern:"^[0-9a-f]{64}$" doc:"The SHA-256 of a secret in hexadecimal digits: tells the one token that was issued with it, expired or not, unless it was revoked."`
+		Holding     bool   `query:"holding" doc:"Only tokens that hold, neither expired nor revoked, and the newest first."`
+		Own         bool   `query:"own" doc:"Of those that hold, only the application's own, no member's: goes with holding."`
 		After       int64  `query:"after" minimum:"0" doc:"Where to go on: what an earlier answer told as next; left out: at the first."`
 		Limit       int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"How many tokens are told at most."`
 	}
@@ -68,7 +71,7 @@ func (a *API) registerTokens(api huma.API) {
 	})
 	revoke := a.operation("revoke-token", http.MethodDelete, "tokens", "End a token for good", http.StatusNotFound)
 	huma.Register(api, revoke, func(ctx context.Context, in *revokeInput) (*struct{}, error) {
-		err := a.Registry.RevokeToken(ctx, in.ID, actor)
+		err := a.Registry.RevokeToken(ctx, in.ID, actor(ctx))
 		if err == nil {
 			err = takenUp(a.Revoked(ctx))
 		}
@@ -77,7 +80,7 @@ func (a *API) registerTokens(api huma.API) {
 		}
 		return nil, nil
 	})
-	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, also those that have ended, a page at a time", http.StatusNotFound)
+	list := a.operation("list-tokens", http.MethodGet, "tokens", "List an application's tokens, all or those that hold, a page at a time", http.StatusNotFound)
 	huma.Register(api, list, func(ctx context.Context, in *tokensInput) (*tokensOutput, error) {
 		tokens, next, err := a.tokens(ctx, in)
 		if err != nil {
@@ -96,6 +99,10 @@ func (a *API) tokens(ctx context.Context, in *tokensInput) (tokens []registry.To
 	switch {
 	case (in.Application == "") == (in.Hash == ""):
 		return nil, 0, fault.New(fault.Invalid, "Give application, or hash, and not both.")
+	case in.Holding && in.Hash != "" || in.Own && !in.Holding:
+		return nil, 0, fault.New(fault.Invalid, "holding goes with application, and own with holding.")
+	case in.Holding:
+		return a.Registry.HoldingTokens(ctx, registry.HoldingTokens{Application: in.Application, Own: in.Own, Before: in.After, Limit: in.Limit})
 	case in.Hash == "":
 		return a.Registry.Tokens(ctx, in.Application, in.After, in.Limit)
 	}
@@ -121,7 +128,7 @@ func (a *API) issue(ctx context.Context, r TokenRequest) (IssuedToken, error) {
 	}
 	secret, hash := a.NewToken()
 	t, err := a.Registry.IssueToken(ctx, registry.NewToken{
-		Hash: hash, Application: r.Application, Member: r.Member, Expires: expires, Actor: actor,
+		Hash: hash, Application: r.Application, Member: r.Member, Expires: expires, Actor: actor(ctx),
 	})
 	if err != nil {
 		return IssuedToken{}, err
@@ -132,7 +139,7 @@ func (a *API) issue(ctx context.Context, r TokenRequest) (IssuedToken, error) {
 func newToken(t registry.Token) Token {
 	return Token{
 		ID: t.ID, Application: t.Application, Member: t.Member,
-		Created: t.Created, Expires: unlessZero(t.Expires), Revoked: unlessZero(t.Revoked),
+		Created: t.Created, Expires: unlessZero(t.Expires), Revoked: unlessZero(t.Revoked), Used: unlessZero(t.Used),
 	}
 }
 

@@ -88,7 +88,7 @@ func (a *API) registerUsers(api huma.API) {
 	huma.Register(api, password, func(ctx context.Context, in *userPasswordInput) (*struct{}, error) {
 		hash, err := a.HashPassword(ctx, in.Body.Password)
 		if err == nil {
-			err = a.Registry.SetPassword(ctx, in.Body.Email, hash, actor)
+			err = a.Registry.SetPassword(ctx, in.Body.Email, hash, actor(ctx))
 		}
 		if err != nil {
 			return nil, a.fail(ctx, password.OperationID, err)
@@ -97,21 +97,21 @@ func (a *API) registerUsers(api huma.API) {
 	})
 	operator := a.operation("set-user-operator", http.MethodPut, "users/operator", "Make an account an operator's, or no longer one", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	huma.Register(api, operator, func(ctx context.Context, in *userOperatorInput) (*struct{}, error) {
-		if err := a.Registry.SetOperator(ctx, in.Body.Email, in.Body.Operator, actor); err != nil {
+		if err := a.Registry.SetOperator(ctx, in.Body.Email, in.Body.Operator, actor(ctx)); err != nil {
 			return nil, a.fail(ctx, operator.OperationID, err)
 		}
 		return nil, nil
 	})
 	remove := a.operation("remove-user", http.MethodDelete, "users", "Remove an account, its grants and its sessions", http.StatusNotFound)
 	huma.Register(api, remove, func(ctx context.Context, in *removeUserInput) (*struct{}, error) {
-		if err := a.Registry.RemoveAccount(ctx, in.Email, actor); err != nil {
+		if err := a.Registry.RemoveAccount(ctx, in.Email, actor(ctx)); err != nil {
 			return nil, a.fail(ctx, remove.OperationID, err)
 		}
 		return nil, nil
 	})
 	signOut := a.operation("sign-out-user", http.MethodDelete, "users/sessions", "End all sessions of an account: whoever uses it has to sign in again", http.StatusNotFound)
 	huma.Register(api, signOut, func(ctx context.Context, in *signOutInput) (*struct{}, error) {
-		if err := a.Registry.EndSessions(ctx, in.Email, actor); err != nil {
+		if err := a.Registry.EndSessions(ctx, in.Email, actor(ctx)); err != nil {
 			return nil, a.fail(ctx, signOut.OperationID, err)
 		}
 		return nil, nil
@@ -125,7 +125,7 @@ func (a *API) addUser(ctx context.Context, n NewUser) (_ registry.Account, err e
 			return registry.Account{}, err
 		}
 	}
-	return a.Registry.AddAccount(ctx, registry.NewAccount{Email: n.Email, Operator: n.Operator, Password: hash}, actor)
+	return a.Registry.AddAccount(ctx, registry.NewAccount{Email: n.Email, Operator: n.Operator, Password: hash}, actor(ctx))
 }
 
 func newUser(a registry.Account) User {

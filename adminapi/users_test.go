@@ -56,7 +56,7 @@ func TestUsers(t *testing.T) {
 	entries, err := h.registry.Audit(t.Context(), 0, 100)
 	check(t, err)
 	for _, e := range entries {
-		if e.Actor != "operator" && strings.HasPrefix(e.Action, "account.") || strings.Contains(fmt.Sprint(e), "horse") {
+		if e.Actor != h.actor() && strings.HasPrefix(e.Action, "account.") || strings.Contains(fmt.Sprint(e), "horse") {
 			t.Errorf("in the audit: %+v", e)
 		}
 	}

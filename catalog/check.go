@@ -140,11 +140,14 @@ func (n *names) hint(word string, among map[string]bool) string {
 
 // badID says what is wrong with an id or a name; "" where nothing is.
 func badID(id string) string {
-	if id == "" || len(id) > MaxID || !printable(id) {
+	if !ValidID(id) {
 		return "must be 1 to 256 bytes of UTF-8 without control characters"
 	}
 	return ""
 }
+
+// ValidID reports whether id may name something of the catalog, or a member: 1 to [MaxID] bytes of UTF-8 without control characters.
+func ValidID(id string) bool { return id != "" && len(id) <= MaxID && printable(id) }
 
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)

@@ -21,8 +21,8 @@ type Touch struct {
 }
 
 // Touches returns whose limits differ between two valid catalogs, and the first most of them. It looks at each application, and of it at
-// those endpoints alone whose limits somebody says anew.
-func Touches(old, new *Catalog, most int) Touched {
+// those endpoints alone whose limits somebody says anew. each, unless it is nil, is called with every one of them, in their order.
+func Touches(old, new *Catalog, most int, each func(Touch)) Touched {
 	before, after := index(old), index(new)
 	own := differing(before.endpoints, after.endpoints, func(a, b *Endpoint) bool { return a.Limits == b.Limits })
 	byTier := make(map[string]map[string]bool)
@@ -62,6 +62,9 @@ func Touches(old, new *Catalog, most int) Touched {
 			differ++
 			if len(touched.First) < most {
 				touched.First = append(touched.First, t)
+			}
+			if each != nil {
+				each(t)
 			}
 		}
 		touched.Limits += differ

@@ -38,14 +38,19 @@ applications: [{id: one, tier: high}, {id: two}, {id: three, tier: low, override
 		{"three", "a", limits(3, quota.Unlimited), limits(3, 3)},
 		{"two", "a", limits(10, quota.Unlimited), limits(11, quota.Unlimited)},
 	}}
-	if diff := cmp.Diff(want, Touches(old, changed, 100)); diff != "" {
+	if diff := cmp.Diff(want, Touches(old, changed, 100, nil)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	want.First = want.First[:2]
-	if diff := cmp.Diff(want, Touches(old, changed, 2)); diff != "" {
+	named := want.First
+	want.First = named[:2]
+	var all []Touch
+	if diff := cmp.Diff(want, Touches(old, changed, 2, func(t Touch) { all = append(all, t) })); diff != "" {
 		t.Errorf("the first two (-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff(Touched{}, Touches(old, old.Clone(), 100)); diff != "" {
+	if diff := cmp.Diff(named, all); diff != "" {
+		t.Errorf("each of them (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(Touched{}, Touches(old, old.Clone(), 100, nil)); diff != "" {
 		t.Errorf("nothing changed (-want +got)\n%s", diff)
 	}
 	// What is told here is what the snapshots say.
@@ -53,7 +58,7 @@ applications: [{id: one, tier: high}, {id: two}, {id: three, tier: low, override
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, touch := range Touches(old, changed, 100).First {
+	for _, touch := range Touches(old, changed, 100, nil).First {
 		app, _ := before.Application(touch.Application)
 		endpoint, _ := before.Endpoint(touch.Endpoint)
 		if got := before.Limits(app, endpoint); got != touch.Before {

@@ -62,7 +62,6 @@ const (
 	maxOIDCAnswer = 1 << 20          // bytes of an issuer's answer
 	finishTime    = 12 * time.Second // for all that the issuer is asked when somebody comes back
 	searchEvery   = time.Hour        // its endpoints are looked up again
-	oidcActor     = "oidc"           // in the audit
 )
 
 // oidcIssuer is what an issuer tells of itself (OpenID Connect Discovery 1.0, section 3).
@@ -354,7 +353,7 @@ func (o *OIDC) account(ctx context.Context, who person) (registry.Account, error
 	found, err := accounts.Account(ctx, who.email)
 	if fault.KindOf(err) == fault.NotFound {
 		var full error
-		found, full = accounts.AddAccount(ctx, registry.NewAccount{Email: who.email, Operator: who.operator}, oidcActor)
+		found, full = accounts.AddAccount(ctx, registry.NewAccount{Email: who.email, Operator: who.operator}, registry.ActorIssuer)
 		if fault.KindOf(full) != fault.Conflict {
 			return found, full
 		}
@@ -365,7 +364,7 @@ func (o *OIDC) account(ctx context.Context, who person) (registry.Account, error
 	if err != nil || o.options.OperatorGroup == "" || found.Operator == who.operator {
 		return found, err
 	}
-	if err := accounts.SetOperator(ctx, who.email, who.operator, oidcActor); err != nil {
+	if err := accounts.SetOperator(ctx, who.email, who.operator, registry.ActorIssuer); err != nil {
 		return registry.Account{}, err
 	}
 	return accounts.Account(ctx, who.email)

@@ -167,16 +167,10 @@ func (p *Portal) issueToken(v *visit) error {
 
 // newToken issues a token of the visit's application; [fault.Conflict] where it has too many.
 func (p *Portal) newToken(v *visit, expires time.Time) (_ registry.Token, secret string, err error) {
-	ctx := v.r.Context()
-	own, _, err := p.Tokens.HoldingTokens(ctx, registry.HoldingTokens{Application: v.app.ID, Own: true, Limit: maxOwnTokens})
-	if err != nil {
-		return registry.Token{}, "", err
-	}
-	if len(own) >= maxOwnTokens {
-		return registry.Token{}, "", fault.New(fault.Conflict, "The application has %d tokens that hold, and no more may be: revoke those that nobody uses.", maxOwnTokens)
-	}
 	secret, hash := p.NewToken()
-	token, err := p.Tokens.IssueToken(ctx, registry.NewToken{Hash: hash, Application: v.app.ID, Expires: expires, Actor: v.account.Email})
+	token, err := p.Tokens.IssueToken(v.r.Context(), registry.NewToken{
+		Hash: hash, Application: v.app.ID, Expires: expires, MaxOwn: maxOwnTokens, Actor: v.account.Email,
+	})
 	return token, secret, err
 }
 

@@ -1,9 +1,7 @@
 package portal
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -22,23 +20,20 @@ type plan struct {
 }
 
 // change does what a form asks for, in two steps: sent first, the form leads to a preview of whom it touches; sent again from there, it is done, unless it would
-// touch somebody else by then. A form that cannot be done is shown again. at is the tab that it belongs to.
+// change something else, or touch somebody else, by then. A form that cannot be done is shown again. at is the tab that it belongs to.
 func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, read func(do string, form url.Values) (plan, error)) error {
 	form, err := v.readForm()
 	if err != nil {
 		return err
 	}
-	var edited registry.Edited
 	asked, err := read(form.Get("do"), form)
 	if err == nil {
-		edited, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email, DryRun: true})
-	}
-	seen := digest(edited)
-	if err == nil {
-		if form.Get("seen") != seen {
+		seen := form.Get("seen")
+		var edited registry.Edited
+		edited, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email, DryRun: seen == "", Expect: seen})
+		if err == nil && seen == "" || errors.Is(err, registry.ErrOvertaken) {
 			return p.preview(v, at, form, asked.edit, edited)
 		}
-		_, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email})
 	}
 	if isFormError(err) {
 		return again(v, &sent{values: form, err: err})
@@ -51,12 +46,6 @@ func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, re
 	}
 	http.Redirect(v.w, v.r, asked.next+"?saved", http.StatusSeeOther)
 	return nil
-}
-
-// digest names what an edit changes: a preview that was looked at says by it what it showed.
-func digest(e registry.Edited) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", fmt.Sprintf("%+v", e)))
-	return hex.EncodeToString(sum[:16])
 }
 
 // errNotOffered is the error of a form that no page has.
@@ -135,7 +124,7 @@ func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edi
 			body.Hidden = append(body.Hidden, hidden{name, form.Get(name)})
 		}
 	}
-	body.Hidden = append(body.Hidden, hidden{"seen", digest(edited)})
+	body.Hidden = append(body.Hidden, hidden{"seen", edited.Digest})
 	for _, c := range edited.Changes {
 		body.Changes = append(body.Changes, changeRow{string(rune(c.Op)), opWords[c.Op], c.Noun, c.Name, c.Field, orDash(c.From), orDash(c.To)})
 	}

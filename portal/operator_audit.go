@@ -14,10 +14,11 @@ const auditPage = 50 // entries on a page
 // operatorAuditBody is what the page of the audit is told.
 type operatorAuditBody struct {
 	operating
-	Entries []auditRow
-	Kept    int64  // entries, at most
-	Newest  string // the path of the first page; empty: this is it
-	Older   string // the path of the next page; empty: there is none
+	Entries         []auditRow
+	Kept            int64  // of operators' entries, at most
+	KeptOfDeveloper int64  // of one developer's
+	Newest          string // the path of the first page; empty: this is it
+	Older           string // the path of the next page; empty: there is none
 }
 
 // auditRow is one change.
@@ -38,10 +39,12 @@ var auditWords = map[string]string{
 	registry.ActionIssueToken:    "Token issued",
 	registry.ActionRevokeToken:   "Token revoked",
 	registry.ActionSetSetting:    "Setting set",
+	registry.ActionRotateKey:     "Operator's key replaced",
 	registry.ActionAddAccount:    "Account added",
 	registry.ActionSetPassword:   "Password set",
 	registry.ActionSetOperator:   "Operator's right",
 	registry.ActionRemoveAccount: "Account removed",
+	registry.ActionEndSessions:   "Signed out everywhere",
 	registry.ActionGrant:         "Granted",
 	registry.ActionWithdraw:      "Grant withdrawn",
 	registry.ActionSetAlerts:     "Alerts set",
@@ -57,7 +60,7 @@ func (p *Portal) operatorAudit(v *visit) error {
 	if err != nil {
 		return err
 	}
-	body := operatorAuditBody{operating: v.operating("audit", "Audit log", nil), Kept: registry.MaxAudit}
+	body := operatorAuditBody{operating: v.operating("audit", "Audit log", nil), Kept: registry.MaxAudit, KeptOfDeveloper: registry.MaxAuditOfDeveloper}
 	if before > 0 {
 		body.Newest = p.operatorPath("audit")
 	}

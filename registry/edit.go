@@ -4,14 +4,16 @@ import (
 	"context"
 
 	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
 )
 
 // Runtime is the part of a [Registry] that changes the catalog at run time, and tells what was changed so.
 type Runtime interface {
 	// Edit makes one change to what was made at run time, and returns what that changes in what holds. [fault.Invalid] where what would
 	// hold makes no sense; [fault.NotFound] where something named is not there; [fault.Conflict] where it belongs to the file. Then
-	// nothing is changed, nor is anything in a dry run. It reads the whole catalog and validates it: a second and a half for a hundred
-	// thousand applications.
+	// nothing is changed, nor is anything in a dry run. [ErrOvertaken], with what it would change now, where it does not change what was
+	// expected. It reads the whole catalog and validates it: a second and a half for a hundred thousand applications, in which other changes
+	// wait; for a dry run, they wait for a part of that only.
 	Edit(context.Context, Edit, EditOptions) (Edited, error)
 	// Origins tells where items of one kind come from, in the order of ids, of which there are at most [MaxOrigins]; for an item that is
 	// not there, nothing is told.
@@ -109,12 +111,18 @@ const (
 type EditOptions struct {
 	Actor  string // who makes it, for the audit
 	DryRun bool   // only say what would change
+	Expect string // the [Edited.Digest] of a dry run that was looked at: the edit is made only if it still changes the same. Empty: whatever it changes
 }
+
+// ErrOvertaken is the error of an edit that does not change what was expected of it.
+var ErrOvertaken = fault.New(fault.Conflict, "The catalog was changed in the meantime, and this would no longer change what was expected: look at what it would change now.")
 
 // Edited is what an edit changes in what holds.
 type Edited struct {
 	Changes []catalog.Change
 	Touched catalog.Touched // whose limits that changes; it names at most [MaxTouched]
+	// Digest names all that is changed, also the limits that Touched does not name: two edits that change the same have the same.
+	Digest string
 }
 
 // Origin says where an item of the catalog comes from.

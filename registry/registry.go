@@ -55,8 +55,8 @@ type Registry interface {
 	Runtime
 
 	// IssueToken keeps a new token and returns it under a fresh id. [fault.Invalid] as in [NewToken.Validate];
-	// [fault.NotFound] where the catalog has no such application; [fault.Conflict] where the hash was issued before.
-	// Tokens that expired long ago are forgotten here, some at a time.
+	// [fault.NotFound] where the catalog has no such application; [fault.Conflict] where the hash was issued before, or the application has as
+	// many tokens as [NewToken.MaxOwn] lets it have. Tokens that expired or were revoked more than a week ago are forgotten here, some at a time.
 	IssueToken(context.Context, NewToken) (Token, error)
 	// RevokeToken ends a token for good; ending it again changes nothing. [fault.NotFound] where there is none of that id.
 	RevokeToken(ctx context.Context, id, actor string) error
@@ -77,7 +77,8 @@ type Registry interface {
 	TokenByHash(ctx context.Context, hash Hash) (Token, error)
 	// Revocations returns entries of the log of revoked tokens that follow the position since, oldest first, at most
 	// a few thousand of them, and the position after the last: to be given as since the next time. Where none follow, next is
-	// since. A negative since asks for the log's end alone. An entry stays at least as long as the token could be used.
+	// since. A negative since asks for the log's end alone. An entry stays for a week: whoever reads less often has to forget what it
+	// remembers of tokens.
 	Revocations(ctx context.Context, since int64) (revoked []Revocation, next int64, err error)
 
 	// Setting returns what was set under key, and false where nothing was. Settings are few and small: the ledger's id, the rule of
@@ -85,11 +86,14 @@ type Registry interface {
 	Setting(ctx context.Context, key string) (value string, ok bool, err error)
 	// SetSetting sets key to value. The audit records that it was set, not the value.
 	SetSetting(ctx context.Context, key, value string) error
+	// SetOperatorKey sets the setting [OperatorKey] to a hash, or to nothing: there is none then. The audit tells it from others by [KeyName].
+	// [fault.Invalid] where it is neither.
+	SetOperatorKey(ctx context.Context, hash, actor string) error
 	// KeepSetting sets key to value where nothing was set, and returns what is set: of many that ask at the same time, all get the same.
 	KeepSetting(ctx context.Context, key, value string) (kept string, err error)
 
 	// Audit returns up to limit entries of the audit, 1 to 1000, the newest first, of those older than the entry before;
-	// before 0 begins with the newest of all. The newest [MaxAudit] are kept.
+	// before 0 begins with the newest of all. [MaxAudit] and what stands with it say how many are kept.
 	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
 
 	// Accounts of the Developer Portal.
@@ -102,9 +106,8 @@ type Registry interface {
 // MaxTokens is the most tokens that [Registry.Tokens] returns at a time.
 const MaxTokens = 1000
 
-// MaxAudit is how many entries the audit keeps: each new one makes room for itself. A hundred changes a day fill it in
-// three years, and some 30 MB.
-const MaxAudit = 100_000
+// OperatorKey is the setting under which the SHA-256 of the operator's key is kept, in 64 hexadecimal digits.
+const OperatorKey = "operator_key.sha256"
 
 // ApplyOptions says how a catalog's file is applied, and for whom.
 type ApplyOptions struct {

@@ -4,9 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 )
 
@@ -37,7 +36,9 @@ type NewToken struct {
 	Application string    // one of the catalog's
 	Member      string    // empty, or equal to Application: the application's own token
 	Expires     time.Time // zero: never; otherwise later than now
-	Actor       string    // who issues it, for the audit
+	// MaxOwn is how many of the application's own tokens may hold, this one among them. 0: any number. A member's token is not counted.
+	MaxOwn int
+	Actor  string // who issues it, for the audit
 }
 
 // Validate reports, as [fault.Invalid], ids that break the rule of [ValidID] and an expiry that is not after now.
@@ -77,16 +78,5 @@ type Revocation struct {
 
 const idRule = "must be 1 to 256 bytes of UTF-8 without control characters"
 
-// ValidID reports whether id may name an application or a member: 1 to 256 bytes of UTF-8 without control
-// characters.
-func ValidID(id string) bool {
-	if len(id) == 0 || len(id) > 256 || !utf8.ValidString(id) {
-		return false
-	}
-	for _, r := range id {
-		if unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
-}
+// ValidID reports whether id may name an application or a member, as [catalog.ValidID] does.
+func ValidID(id string) bool { return catalog.ValidID(id) }

@@ -4,9 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
 )
 
@@ -54,7 +53,7 @@ func askedMember(q Question) (string, error) {
 	member := q.Member
 	for _, named := range append(query["member"], q.Header["X-Member-Id"]...) {
 		switch {
-		case !validID(named):
+		case !catalog.ValidID(named):
 			return "", fault.New(fault.Invalid, "A member's id is 1 to 256 bytes of UTF-8 without control characters.")
 		case named == member || named == q.Application: // an application is no member of itself
 		case q.Member != "":
@@ -66,16 +65,4 @@ func askedMember(q Question) (string, error) {
 		}
 	}
 	return member, nil
-}
-
-func validID(id string) bool {
-	if id == "" || len(id) > 256 || !utf8.ValidString(id) {
-		return false
-	}
-	for _, r := range id {
-		if unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
 }

@@ -208,5 +208,13 @@ func (c *client) refused(reply *http.Response, data []byte) error {
 	if reply.StatusCode >= http.StatusInternalServerError {
 		return fmt.Errorf("%s The log of the node at %s tells more", problem.Detail, c.base)
 	}
-	return errors.New(problem.Detail)
+	return refusal{reply.StatusCode, problem.Detail}
 }
+
+// refusal is what a node says to what it does not do.
+type refusal struct {
+	status int // of HTTP, 400 to 499
+	detail string
+}
+
+func (r refusal) Error() string { return r.detail }

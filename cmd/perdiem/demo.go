@@ -51,7 +51,8 @@ const (
 	demoMember      = "member-1"
 	demoDeveloper   = "developer@example.com"
 	demoOperator    = "operator@example.com"
-	demoActor       = "demo" // in the audit
+	demoActor       = "demo"         // in the audit
+	demoTokensHold  = 24 * time.Hour // each start issues others, so in a folder that is kept they would pile up
 	demoMark        = "# Written by perdiem demo, each time that it starts."
 )
 
@@ -135,11 +136,11 @@ catalog: catalog.yaml
 
 // introduce issues tokens, makes accounts, and prints what there is to try.
 func (c demoCommand) introduce(p *program, n *node, folder, upstream string) error {
-	application, err := n.demoToken(demoApplication, "")
+	application, err := n.demoToken(demoApplication, "", demoTokensHold)
 	if err != nil {
 		return err
 	}
-	member, err := n.demoToken(demoApplication, demoMember)
+	member, err := n.demoToken(demoApplication, demoMember, demoTokensHold)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ export %s=%s
 
 for example: perdiem usage %s --member %s
 
-A member may read the posts 20 times a day. Repeat this to see 200 turn into 429:
+A member may read the posts 20 times a day; the tokens hold for a day. Repeat this to see 200 turn into 429:
 
 curl -i -H 'Authorization: Bearer %s' %s/rest/posts
 
@@ -204,10 +205,12 @@ curl -i -H 'Authorization: Bearer %s' %s/rest/posts
 	return err
 }
 
-// demoToken issues a token of an application, or of a member of it.
-func (n *node) demoToken(application, member string) (string, error) {
+// demoToken issues a token of an application, or of a member of it, that holds for some time.
+func (n *node) demoToken(application, member string, holds time.Duration) (string, error) {
 	secret, hash := n.tokenKey.NewToken()
-	_, err := n.registry.IssueToken(context.Background(), registry.NewToken{Hash: hash, Application: application, Member: member, Actor: demoActor})
+	_, err := n.registry.IssueToken(context.Background(), registry.NewToken{
+		Hash: hash, Application: application, Member: member, Expires: n.now().Add(holds), Actor: demoActor,
+	})
 	return secret, err
 }
 
@@ -216,7 +219,7 @@ func (n *node) demoTraffic(every time.Duration) (*traffic, error) {
 	tokens := make([]string, trafficMembers)
 	for i := range tokens {
 		var err error
-		if tokens[i], err = n.demoToken(trafficApplication, fmt.Sprintf("member-%d", i+1)); err != nil {
+		if tokens[i], err = n.demoToken(trafficApplication, fmt.Sprintf("member-%d", i+1), trafficTokensHold); err != nil {
 			return nil, err
 		}
 	}

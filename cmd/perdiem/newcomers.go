@@ -95,7 +95,7 @@ func (n *newcomers) begin(id string) (*newcomer, error) {
 func (n *newcomers) settle(id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), registerTime)
 	defer cancel()
-	version, err := n.add(ctx, registry.NewApplication{ID: id, Tier: n.tier, Most: maxNewcomers, Actor: "token"})
+	version, err := n.add(ctx, registry.NewApplication{ID: id, Tier: n.tier, Most: maxNewcomers, Actor: registry.ActorToken})
 	if err == nil {
 		err = n.reach(ctx, version)
 	}

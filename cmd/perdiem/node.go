@@ -358,8 +358,25 @@ func (n *node) openDoors(follow context.Context) error {
 		return err
 	}
 	api, err := adminapi.New(adminapi.Options{
-		Registry: n.registry, Usage: n.usage, History: n.records.history, Alerts: n.registry, Key: n.key, Catalog: n.snapshots.current, NewToken: n.tokenKey.NewToken, HashPassword: n.passwords.Hash,
-		Changed: n.snapshots.refresh, Revoked: n.revoked, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
+		Registry:     n.registry,
+		Usage:        n.usage,
+		History:      n.records.history,
+		Alerts:       n.registry,
+		Key:          n.key,
+		Catalog:      n.snapshots.current,
+		NewToken:     n.tokenKey.NewToken,
+		HashPassword: n.passwords.Hash,
+		Changed:      n.snapshots.refresh,
+		Revoked:      n.revoked,
+		MayApply:     n.mayApply,
+		Paths:        n.config.Paths,
+		Backup:       n.backups.make,
+		Status:       n.status,
+		Protection:   n.protection,
+		Fault:        answer.Fault,
+		Problem:      answer.Problem,
+		Now:          n.now,
+		Log:          n.log,
 	})
 	if err != nil {
 		return err
@@ -475,6 +492,7 @@ func (n *node) status() adminapi.Status {
 		Restored: n.restored(),
 		Version:  n.build.version, Ready: true, Day: day.Date.String(), ResetsAt: day.End.UTC(),
 		CatalogVersion: s.Version(), Endpoints: len(s.Endpoints()), Applications: len(s.Applications()),
+		Ledger: n.ledgerHealth(),
 	}
 	if err := n.ready(); err != nil {
 		status.Ready, status.Reason = false, err.Error()

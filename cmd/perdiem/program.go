@@ -29,22 +29,23 @@ type program struct {
 
 // commands is the command line.
 type commands struct {
-	Help        helpCommand     `cmd:"" help:"Tell what there is, or what a command takes."`
-	Demo        demoCommand     `cmd:"" help:"Show perdiem on this machine: a sample API, metered."`
-	Serve       serveCommand    `cmd:"" help:"Run a node."`
-	Check       checkCommand    `cmd:"" help:"Say everything that is wrong with configuration and catalog."`
-	Apply       applyCommand    `cmd:"" help:"Make the registry match a catalog file."`
-	Token       tokenCommands   `cmd:"" help:"Tokens of applications and members."`
-	Usage       usageCommand    `cmd:"" help:"Show what an application has used today."`
-	Override    overrides       `cmd:"" help:"Limits of one application that differ from its tier's."`
-	OperatorKey operatorKeys    `cmd:"" help:"The key with which operators use the admin API."`
-	User        userCommands    `cmd:"" help:"Accounts of the Developer Portal."`
-	Backup      backupCommand   `cmd:"" help:"Save the stores of a node that runs."`
-	Restore     restoreCommand  `cmd:"" help:"Bring saved stores back, into an empty data folder."`
-	Nodes       nodesCommand    `cmd:"" help:"List the nodes of a cluster (not built yet)."`
-	Migrate     migrateCommand  `cmd:"" help:"Move embedded stores to a cluster's (not built yet)."`
-	Version     versionCommand  `cmd:"" help:"Print the version."`
-	Completion  completeCommand `cmd:"" help:"Print the completion script of a shell."`
+	Help        helpCommand         `cmd:"" help:"Tell what there is, or what a command takes."`
+	Demo        demoCommand         `cmd:"" help:"Show perdiem on this machine: a sample API, metered."`
+	Serve       serveCommand        `cmd:"" help:"Run a node."`
+	Check       checkCommand        `cmd:"" help:"Say everything that is wrong with configuration and catalog."`
+	Apply       applyCommand        `cmd:"" help:"Make the registry match a catalog file."`
+	Token       tokenCommands       `cmd:"" help:"Tokens of applications and members."`
+	Usage       usageCommand        `cmd:"" help:"Show what an application has used today."`
+	Application applicationCommands `cmd:"" help:"Applications, and what is set of them at run time."`
+	Override    overrides           `cmd:"" help:"Limits of one application that differ from its tier's."`
+	OperatorKey operatorKeys        `cmd:"" help:"The key with which operators use the admin API."`
+	User        userCommands        `cmd:"" help:"Accounts of the Developer Portal."`
+	Backup      backupCommand       `cmd:"" help:"Save the stores of a node that runs."`
+	Restore     restoreCommand      `cmd:"" help:"Bring saved stores back, into an empty data folder."`
+	Nodes       nodesCommand        `cmd:"" help:"List the nodes of a cluster (not built yet)."`
+	Migrate     migrateCommand      `cmd:"" help:"Move embedded stores to a cluster's (not built yet)."`
+	Version     versionCommand      `cmd:"" help:"Print the version."`
+	Completion  completeCommand     `cmd:"" help:"Print the completion script of a shell."`
 }
 
 // run parses the arguments, runs the command that they name, and returns the exit status.

@@ -16,6 +16,7 @@ const (
 	trafficApplication = "sample"
 	trafficMembers     = 8
 	trafficEvery       = 400 * time.Millisecond // a call, about
+	trafficTokensHold  = 30 * 24 * time.Hour    // longer than a demo runs
 	trafficCatalog     = `  - id: sample
     name: Sample traffic
     overrides:

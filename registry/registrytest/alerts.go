@@ -14,17 +14,18 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// AlertRegistry is a registry that keeps alerts, too.
+// AlertRegistry is a registry that keeps alerts, too, and who is near a limit.
 type AlertRegistry interface {
 	registry.Registry
 	usage.AlertStore
+	usage.NearStore
 }
 
 // RunAlerts runs the suite of stores of alerts. Each call of open returns an empty one of its own, which the suite closes.
 func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry) {
 	for _, test := range []struct {
 		name string
-		run  func(*testing.T, *fixture, usage.AlertStore)
+		run  func(*testing.T, *fixture, AlertRegistry)
 	}{
 		{"settings", testAlertSettings},
 		{"crossings", testCrossings},
@@ -44,7 +45,7 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 	}
 }
 
-func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
+func testAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
 	ctx := t.Context()
 	f.apply(t, Catalog())
 	want := func(application string, want usage.AlertSettings) {
@@ -97,7 +98,7 @@ func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
 	wantKind(t, "settings that cannot be", s.SetAlertSettings(ctx, "acme", whole, ""), fault.Invalid)
 }
 
-func testCrossings(t *testing.T, _ *fixture, s usage.AlertStore) {
+func testCrossings(t *testing.T, _ *fixture, s AlertRegistry) {
 	ctx := t.Context()
 	raise := func(day quota.Date, crossings ...usage.Crossing) {
 		t.Helper()
@@ -128,7 +129,7 @@ func testCrossings(t *testing.T, _ *fixture, s usage.AlertStore) {
 	want(historyDay+1, member)
 }
 
-func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
+func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	ctx := t.Context()
 	now := f.clock.Now()
 	due := func(at time.Time, limit int, want ...usage.AlertMessage) {
@@ -189,29 +190,58 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 	}
 }
 
-func testAlertsOfRemoved(t *testing.T, f *fixture, s usage.AlertStore) {
+// testAlertsOfRemoved has an application leave the catalog in each way, and another come to bear its id.
+func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 	ctx := t.Context()
 	f.apply(t, Catalog())
-	now := f.clock.Now()
-	for _, application := range []string{"acme", "beta"} {
-		if err := s.SetAlertSettings(ctx, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
-			t.Fatal(err)
-		}
-		m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example"), Created: now, Due: now}
-		if err := s.RaiseAlerts(ctx, historyDay, nil, []usage.AlertMessage{m}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	without := Catalog()
 	without.Applications = without.Applications[1:]
-	f.apply(t, without)
-	f.apply(t, Catalog()) // perhaps another's
-	for application, want := range map[string]int{"acme": 0, "beta": 1} {
-		if settings, err := s.AlertSettings(ctx, application); len(settings.Mail) != want || err != nil {
-			t.Errorf("%s: %+v, %v", application, settings, err)
+	now := f.clock.Now()
+	for _, way := range []struct {
+		name         string
+		application  string
+		remove, anew func()
+	}{
+		{"by a file", "acme", func() { f.apply(t, without) }, func() { f.apply(t, Catalog()) }},
+		{
+			"at run time", "made",
+			func() { f.edit(t, registry.Remove{Noun: registry.Application, ID: "made"}) },
+			func() { f.edit(t, registry.PutApplication{ID: "made"}) },
+		},
+	} {
+		way.anew()
+		for _, application := range []string{way.application, "beta"} {
+			if err := s.SetAlertSettings(ctx, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
+				t.Fatal(err)
+			}
+			m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example"), Created: now, Due: now}
+			crossing := usage.Crossing{Application: application, Endpoint: "*", Member: "m-1", Threshold: 75}
+			if err := s.RaiseAlerts(ctx, historyDay, []usage.Crossing{crossing}, []usage.AlertMessage{m}); err != nil {
+				t.Fatal(err)
+			}
+			near := usage.NearList{Application: application, Endpoint: "*", Members: []usage.NearMember{{ID: "m-1", Percent: 80}}}
+			if err := s.KeepNear(ctx, historyDay, []usage.NearList{near}); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if due, err := s.DueAlerts(ctx, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
-		t.Errorf("due: %+v, %v", due, err)
+		way.remove()
+		way.anew()
+		for application, want := range map[string]int{way.application: 0, "beta": 1} {
+			if settings, err := s.AlertSettings(ctx, application); len(settings.Mail) != want || err != nil {
+				t.Errorf("%s: %s has the settings %+v, %v", way.name, application, settings, err)
+			}
+		}
+		if due, err := s.DueAlerts(ctx, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
+			t.Errorf("%s: the messages are %+v, %v", way.name, due, err)
+		}
+		if crossings, err := s.RaisedAlerts(ctx, historyDay); len(crossings) != 1 || crossings[0].Application != "beta" || err != nil {
+			t.Errorf("%s: the crossings are %+v, %v", way.name, crossings, err)
+		}
+		if near, err := s.NearOn(ctx, historyDay); len(near) != 1 || near[0].Application != "beta" || err != nil {
+			t.Errorf("%s: near are %+v, %v", way.name, near, err)
+		}
+		if err := s.RemoveAlert(ctx, "msg_beta"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

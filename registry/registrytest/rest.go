@@ -36,6 +36,37 @@ func testSettings(t *testing.T, f *fixture) {
 	}
 }
 
+func testOperatorKey(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	first, second := strings.Repeat("3f9a1c2b", 8), strings.Repeat("0123abcd", 8)
+	for _, hash := range []string{first, first, second, ""} { // the second changes nothing
+		if err := f.SetOperatorKey(ctx, hash, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok, err := f.Setting(ctx, registry.OperatorKey); got != hash || !ok || err != nil {
+			t.Errorf("Setting: %q, %t, %v; want %q", got, ok, err, hash)
+		}
+	}
+	entries, err := f.Audit(ctx, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range entries {
+		entries[i].Seq, entries[i].At = 0, time.Time{}
+	}
+	entry := registry.AuditEntry{Actor: "ann", Action: registry.ActionRotateKey, Subject: "operator key"}
+	made, replaced, forgotten := entry, entry, entry
+	made.After = "operator key 3f9a1c2b"
+	replaced.Before, replaced.After = made.After, "operator key 0123abcd"
+	forgotten.Before = replaced.After
+	if diff := cmp.Diff([]registry.AuditEntry{forgotten, replaced, made}, entries); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+	for _, hash := range []string{"3f9a1c2b", first[1:] + "x", first + "00"} {
+		wantKind(t, hash, f.SetOperatorKey(ctx, hash, ""), fault.Invalid)
+	}
+}
+
 func testAudit(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	f.apply(t, Catalog())
@@ -65,7 +96,7 @@ func testAudit(t *testing.T, f *fixture) {
 	override := "override acme posts.create"
 	want := []registry.AuditEntry{
 		{Action: registry.ActionSetSetting, Subject: "setting key"},
-		{Actor: "dee", Action: registry.ActionRevokeToken, Subject: "token " + token.ID, After: "revoked"},
+		{Actor: "dee", Action: registry.ActionRevokeToken, Subject: "token " + token.ID, Before: "application acme for a member expires 2026-11-23T13:00:01Z", After: "revoked"},
 		{Actor: "cy", Action: registry.ActionIssueToken, Subject: "token " + token.ID, After: "application acme for a member expires 2026-11-23T13:00:01Z"},
 		{Actor: "bob", Action: registry.ActionClearOverride, Subject: override, Before: "application 7 member 1"},
 		{Actor: "ann", Action: registry.ActionSetOverride, Subject: override, Before: "application 7 member unlimited", After: "application 7 member 1"},
@@ -127,6 +158,42 @@ func testAuditPages(t *testing.T, f *fixture) {
 	for _, limit := range []int{-1, 0, 1001} {
 		_, err := f.Audit(ctx, 0, limit)
 		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)
+	}
+}
+
+// testAuditOfMany applies a file with more changes than the audit tells one by one, and takes them back.
+func testAuditOfMany(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	before, err := f.Audit(ctx, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := Catalog()
+	const more = 50
+	for i := range registry.MaxAuditOfChange + more {
+		many.Applications = append(many.Applications, catalog.Application{ID: fmt.Sprintf("application-%04d", i)})
+	}
+	f.apply(t, many)
+	newest, err := f.Audit(ctx, 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if added := newest[0].Seq - before[0].Seq; added != registry.MaxAuditOfChange+1 {
+		t.Errorf("the file added %d entries", added)
+	}
+	if last := newest[0]; last.Actor != "operator" || last.Action != registry.ActionApply || last.After != fmt.Sprintf("and %d more", more+1) { // the first says that it was applied
+		t.Errorf("the last entry is %+v", last)
+	}
+	if one := newest[1]; one.Subject != fmt.Sprintf("application application-%04d", registry.MaxAuditOfChange-2) || one.After != "added" {
+		t.Errorf("the one before it is %+v", one)
+	}
+	for i := range 3 {
+		f.issue(t, registry.NewToken{Application: fmt.Sprintf("application-%04d", i)})
+	}
+	f.apply(t, Catalog())
+	if newest, err = f.Audit(ctx, 0, 1); err != nil || newest[0].After != fmt.Sprintf("and %d more", more+1+3) {
+		t.Errorf("after they left, with the tokens of three, the last entry is %+v, %v", newest, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -257,6 +258,13 @@ func testRemove(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	f.issue(t, registry.NewToken{Application: "new"})
+	account, err := f.AddAccount(ctx, registry.NewAccount{Email: "dev@example.com"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Grant(ctx, registry.Grant{Email: account.Email, Application: "new", Role: registry.Viewer}, ""); err != nil {
+		t.Fatal(err)
+	}
 
 	wantKind(t, "a tier that an application is in", f.try(t, registry.Remove{Noun: registry.Tier, ID: "gold"}), fault.Invalid)
 	wantLines(t, f.edit(t, registry.Remove{Noun: registry.Endpoint, ID: "posts.drop"}),
@@ -268,7 +276,7 @@ func testRemove(t *testing.T, f *fixture) {
 	}
 	wantLines(t, f.edit(t, registry.Remove{Noun: registry.Tier, ID: "gold"}), "- tier gold")
 	f.wantHolds(t, Catalog())
-	entries, err := f.Audit(ctx, 0, 4)
+	entries, err := f.Audit(ctx, 0, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +286,7 @@ func testRemove(t *testing.T, f *fixture) {
 	}
 	if diff := cmp.Diff([]string{
 		"ann remove tier gold:  -> removed", "ann remove application new:  -> removed",
-		"ann token.revoke tokens of application new:  -> 1 revoked", "ann remove override new posts.drop member: 1 -> ",
+		"ann token.revoke tokens of application new:  -> 1 revoked", "ann grant.withdraw grants of application new:  -> 1 withdrawn", "ann remove override new posts.drop member: 1 -> ",
 	}, said); diff != "" {
 		t.Errorf("the audit (-want +got):\n%s", diff)
 	}
@@ -291,6 +299,57 @@ func testRemove(t *testing.T, f *fixture) {
 	want.Endpoints = append(want.Endpoints, catalog.NewEndpoint("posts.drop"))
 	want.Endpoints[2].Method, want.Endpoints[2].Path = "DELETE", "/rest/posts"
 	f.wantHolds(t, want)
+}
+
+// testOvertaken makes edits that were looked at, and another in between.
+func testOvertaken(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	c := Catalog()
+	const many = registry.MaxTouched + 50
+	for i := range many {
+		c.Applications = append(c.Applications, catalog.Application{ID: fmt.Sprintf("application-%03d", i)})
+	}
+	f.apply(t, c)
+	asked := registry.PutEndpoint{ID: "posts.create", Limits: Limits(9, 8)}
+	look := func() registry.Edited {
+		t.Helper()
+		edited, err := f.Edit(ctx, asked, registry.EditOptions{DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return edited
+	}
+	seen := look()
+	if seen.Digest == "" || look().Digest != seen.Digest {
+		t.Errorf("the digests %q and %q of the same", seen.Digest, look().Digest)
+	}
+	// It touches as many as before, and those that are named are the same.
+	if err := f.SetOverride(ctx, fmt.Sprintf("application-%03d", many-1), "posts.create", catalog.PartialLimits{Application: new(quota.Limit(5))}, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	before, version := f.catalog(t)
+	for _, dry := range []bool{true, false} {
+		now, err := f.Edit(ctx, asked, registry.EditOptions{Actor: "ann", DryRun: dry, Expect: seen.Digest})
+		if !errors.Is(err, registry.ErrOvertaken) || fault.KindOf(err) != fault.Conflict {
+			t.Errorf("dry run %v: %v", dry, err)
+		}
+		if diff := cmp.Diff(look(), now); diff != "" || now.Digest == seen.Digest || !cmp.Equal(now.Touched, seen.Touched) {
+			t.Errorf("dry run %v: it tells of %+v; what it would change now (-want +got):\n%s", dry, now, diff)
+		}
+	}
+	if after, same := f.catalog(t); same != version || !cmp.Equal(before, after) {
+		t.Errorf("what was overtaken changed the catalog from version %d to %d:\n%s", version, same, cmp.Diff(before, after))
+	}
+	if _, err := f.Edit(ctx, asked, registry.EditOptions{Expect: look().Digest}); err != nil {
+		t.Errorf("as was expected: %v", err)
+	}
+	// It was made by now, so it changes nothing, which was not expected of it.
+	if now, err := f.Edit(ctx, asked, registry.EditOptions{Expect: seen.Digest}); !errors.Is(err, registry.ErrOvertaken) || len(now.Changes) > 0 {
+		t.Errorf("made again: %+v, %v", now, err)
+	}
+	if _, err := f.Edit(ctx, asked, registry.EditOptions{Expect: look().Digest}); err != nil {
+		t.Errorf("nothing, as was expected: %v", err)
+	}
 }
 
 func testTouched(t *testing.T, f *fixture) {

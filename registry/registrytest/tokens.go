@@ -3,6 +3,8 @@ package registrytest
 import (
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,15 +209,23 @@ func testForget(t *testing.T, f *fixture) {
 	if found, err := f.TokenByHash(ctx, hash); err != nil || found != brief {
 		t.Errorf("TokenByHash: %v, %v", found, err)
 	}
-	f.clock.Advance(365 * 24 * time.Hour)
+	revoked, next, err := f.Revocations(ctx, 0)
+	if err != nil || len(revoked) != 2 {
+		t.Errorf("the log: %v, %v", revoked, err)
+	}
+	f.clock.Advance(5 * 24 * time.Hour)
+	kept := f.issue(t, registry.NewToken{Application: "acme"})
+	if tokens, err := f.Tokens(ctx, "acme"); err != nil || len(tokens) != 4 {
+		t.Errorf("within a week: %v, %v; want all", tokens, err)
+	}
+	f.clock.Advance(3 * 24 * time.Hour)
 	f.issue(t, registry.NewToken{Application: "beta"})
 	tokens, err := f.Tokens(ctx, "acme")
-	if err != nil || len(tokens) != 1 || tokens[0].ID != lasting.ID {
-		t.Errorf("a year later: %v, %v; want just the one that never expires", tokens, err)
+	if err != nil || len(tokens) != 1 || tokens[0].ID != kept.ID {
+		t.Errorf("a week later: %v, %v; want just the one that holds, neither %s nor %s", tokens, err, ended.ID, lasting.ID)
 	}
-	revoked, next, err := f.Revocations(ctx, 0)
-	if err != nil || len(revoked) != 1 || revoked[0].TokenID != lasting.ID {
-		t.Errorf("the log: %v, %v", revoked, err)
+	if revoked, _, err := f.Revocations(ctx, 0); err != nil || len(revoked) != 0 {
+		t.Errorf("the log a week later: %v, %v", revoked, err)
 	}
 	// Positions in the log are not used again.
 	again := f.issue(t, registry.NewToken{Application: "acme"})
@@ -225,6 +235,49 @@ func testForget(t *testing.T, f *fixture) {
 	if revoked, _, err := f.Revocations(ctx, next); err != nil || len(revoked) != 1 || revoked[0].TokenID != again.ID {
 		t.Errorf("the log's rest: %v, %v", revoked, err)
 	}
+}
+
+// testMaxOwn issues one token more than may hold, many at once.
+func testMaxOwn(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	const most = 5
+	own := func() registry.NewToken {
+		return registry.NewToken{Hash: f.hash(), Application: "acme", Expires: f.clock.Now().Add(time.Hour), MaxOwn: most}
+	}
+	for range most { // none of these is an own one that holds
+		f.issue(t, registry.NewToken{Application: "acme", Member: "m-1"})
+		f.issue(t, registry.NewToken{Application: "beta"})
+		ended := f.issue(t, registry.NewToken{Application: "acme"})
+		if err := f.RevokeToken(ctx, ended.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var issued atomic.Int64
+	var wg sync.WaitGroup
+	for range 3 * most {
+		wg.Go(func() {
+			switch _, err := f.IssueToken(ctx, own()); {
+			case err == nil:
+				issued.Add(1)
+			case fault.KindOf(err) != fault.Conflict:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if issued.Load() != most {
+		t.Errorf("%d tokens were issued, want %d", issued.Load(), most)
+	}
+	member := own()
+	member.Member = "m-1"
+	f.issue(t, member)
+	another := own()
+	another.Application = "beta"
+	_, err := f.IssueToken(ctx, another)
+	wantKind(t, "an application with as many that were issued without a bound", err, fault.Conflict)
+	f.clock.Advance(time.Hour) // which ends them
+	f.issue(t, own())
 }
 
 func testTokenPages(t *testing.T, f *fixture) {

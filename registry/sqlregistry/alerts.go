@@ -70,16 +70,6 @@ func (r *Registry) SetAlertSettings(ctx context.Context, application string, s u
 	})
 }
 
-// removeAlerts forgets the settings of an application that is being removed, and the messages to its people: another may come to bear its id.
-func removeAlerts(ctx context.Context, tx *sql.Tx, application string) error {
-	for _, table := range []string{"alert_settings", "alert_messages"} {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE application = $1", application); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func sameAlertSettings(a, b usage.AlertSettings) bool {
 	return slices.Equal(a.At(), b.At()) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
 }

@@ -92,10 +92,13 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		if err := raiseVersion(ctx, tx); err != nil {
 			return err
 		}
-		if err := r.recordApply(ctx, tx, changes, o); err != nil {
+		told := []registry.AuditEntry{{Actor: o.Actor, Action: registry.ActionApply, Subject: "catalog " + o.Source, After: "applied"}}
+		told = append(told, changeEntries(changes, registry.AuditEntry{Actor: o.Actor, Action: registry.ActionApply})...)
+		left, err := r.replaceDocuments(ctx, tx, have, want, layer.added, o.Actor)
+		if err != nil {
 			return err
 		}
-		return r.replaceDocuments(ctx, tx, have, want, layer.added, o.Actor)
+		return r.recordAll(ctx, tx, append(told, left...))
 	})
 	if err != nil {
 		return nil, err
@@ -103,11 +106,12 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 	return changes, nil
 }
 
-// replaceDocuments writes what differs between have and want. Tokens of applications that were added at run time as well stay.
-func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want, added map[itemKey]string, actor string) error {
+// replaceDocuments writes what differs between have and want, and returns what the audit is to be told of applications that leave. Those that were
+// added at run time as well stay, with all they have.
+func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want, added map[itemKey]string, actor string) (told []registry.AuditEntry, err error) {
 	put, err := tx.PrepareContext(ctx, "INSERT INTO catalog_items (kind, id, document) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer put.Close()
 	for key, document := range want {
@@ -115,7 +119,7 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want,
 			continue
 		}
 		if _, err := put.ExecContext(ctx, string(key.kind), key.id, document); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for key := range have {
@@ -123,30 +127,21 @@ func (r *Registry) replaceDocuments(ctx context.Context, tx *sql.Tx, have, want,
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM catalog_items WHERE kind = $1 AND id = $2", string(key.kind), key.id); err != nil {
-			return err
+			return nil, err
 		}
 		if _, stays := added[key]; key.kind == kindApplication && !stays {
-			if err := r.revokeAll(ctx, tx, key.id, actor); err != nil {
-				return err
+			left, err := r.leave(ctx, tx, key.id, actor)
+			if err != nil {
+				return nil, err
 			}
-			if err := removeAlerts(ctx, tx, key.id); err != nil {
-				return err
-			}
+			told = append(told, left...)
 		}
 	}
-	return nil
+	return told, nil
 }
 
-// recordApply tells the audit of an applied file, and then of each change that it made in what holds.
-func (r *Registry) recordApply(ctx context.Context, tx *sql.Tx, changes []catalog.Change, o registry.ApplyOptions) error {
-	if err := r.record(ctx, tx, registry.AuditEntry{Actor: o.Actor, Action: registry.ActionApply, Subject: "catalog " + o.Source, After: "applied"}); err != nil {
-		return err
-	}
-	return r.recordChanges(ctx, tx, changes, registry.AuditEntry{Actor: o.Actor, Action: registry.ActionApply})
-}
-
-// recordChanges tells the audit of each change in what holds; of has what they have in common.
-func (r *Registry) recordChanges(ctx context.Context, tx *sql.Tx, changes []catalog.Change, of registry.AuditEntry) error {
+// changeEntries returns what the audit is told of each change in what holds; of has what they have in common.
+func changeEntries(changes []catalog.Change, of registry.AuditEntry) (told []registry.AuditEntry) {
 	for _, c := range changes {
 		if c.Op == catalog.Kept {
 			continue
@@ -161,11 +156,9 @@ func (r *Registry) recordChanges(ctx context.Context, tx *sql.Tx, changes []cata
 		case c.Op == catalog.Removed:
 			e.After = "removed"
 		}
-		if err := r.record(ctx, tx, e); err != nil {
-			return err
-		}
+		told = append(told, e)
 	}
-	return nil
+	return told
 }
 
 // querier is a pool or a transaction.

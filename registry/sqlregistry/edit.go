@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,70 +17,95 @@ import (
 
 // Edit makes one change to what was made at run time.
 func (r *Registry) Edit(ctx context.Context, e registry.Edit, o registry.EditOptions) (edited registry.Edited, err error) {
+	var m made
 	err = r.write(ctx, func(tx *sql.Tx) error {
-		file, err := readFile(ctx, tx)
-		if err != nil {
+		if m, err = r.perform(ctx, tx, e, o.Actor); err != nil {
 			return err
 		}
-		before, err := readRuntime(ctx, tx)
-		if err != nil {
-			return err
-		}
-		note, err := r.edit(ctx, tx, e, o.Actor)
-		if err != nil {
-			return err
-		}
-		after, err := readRuntime(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if before.equal(after) {
-			return errRollback
-		}
-		held, holds := file.Clone(), file
-		if err := before.putOn(held); err != nil {
-			return err
-		}
-		if err := after.putOn(holds); err != nil {
-			return err
-		}
-		if err := holds.Validate(r.paths); err != nil {
-			return fault.New(fault.Invalid, "%s", firstLines(fault.Message(err)))
-		}
-		edited = registry.Edited{Changes: catalog.Diff(held, holds), Touched: catalog.Touches(held, holds, registry.MaxTouched)}
 		if o.DryRun {
+			return errRollback // what follows takes longest, and nobody has to wait for it
+		}
+		if edited, err = r.compare(m, o.Expect); err != nil {
+			return err
+		}
+		if m.before.equal(m.after) {
 			return errRollback
 		}
 		if err := raiseVersion(ctx, tx); err != nil {
 			return err
 		}
-		note.Actor = o.Actor
+		m.note.Actor = o.Actor
 		if len(edited.Changes) == 0 {
-			return r.record(ctx, tx, note)
+			return r.record(ctx, tx, m.note)
 		}
-		return r.recordChanges(ctx, tx, edited.Changes, registry.AuditEntry{Actor: o.Actor, Action: note.Action})
+		return r.recordAll(ctx, tx, changeEntries(edited.Changes, registry.AuditEntry{Actor: o.Actor, Action: m.note.Action}))
 	})
-	if err != nil {
+	if err == nil && o.DryRun {
+		edited, err = r.compare(m, o.Expect)
+	}
+	if err != nil && !errors.Is(err, registry.ErrOvertaken) {
 		return registry.Edited{}, err
+	}
+	return edited, err
+}
+
+// made is an edit that was made, and not yet looked at.
+type made struct {
+	file          map[itemKey]string // the file's layer
+	before, after runtimeLayer
+	note          registry.AuditEntry // what the audit is told where nothing changes in what holds
+}
+
+// perform makes an edit, whether or not it changes anything or makes sense.
+func (r *Registry) perform(ctx context.Context, tx *sql.Tx, e registry.Edit, actor string) (m made, err error) {
+	if version, err := readVersion(ctx, tx); err != nil {
+		return m, err
+	} else if version == 0 {
+		return m, errNoCatalog
+	}
+	if m.file, err = readDocuments(ctx, tx, "catalog_items"); err != nil {
+		return m, err
+	}
+	if m.before, err = readRuntime(ctx, tx); err != nil {
+		return m, err
+	}
+	if m.note, err = r.edit(ctx, tx, e, actor); err != nil {
+		return m, err
+	}
+	m.after, err = readRuntime(ctx, tx)
+	return m, err
+}
+
+// compare returns what an edit changes in what holds. [fault.Invalid] where what would hold makes no sense; [registry.ErrOvertaken], with what it
+// changes, where that is not what was expected.
+func (r *Registry) compare(m made, expect string) (edited registry.Edited, err error) {
+	d := newDigest()
+	if !m.before.equal(m.after) {
+		held, err := assemble(m.file)
+		if err != nil {
+			return edited, err
+		}
+		holds := held.Clone()
+		if err := errors.Join(m.before.putOn(held), m.after.putOn(holds)); err != nil {
+			return edited, err
+		}
+		if err := holds.Validate(r.paths); err != nil {
+			return edited, fault.New(fault.Invalid, "%s", firstLines(fault.Message(err)))
+		}
+		edited.Changes = catalog.Diff(held, holds)
+		edited.Touched = catalog.Touches(held, holds, registry.MaxTouched, d.touch)
+	}
+	for _, c := range edited.Changes {
+		d.change(c)
+	}
+	edited.Digest = d.String()
+	if expect != "" && edited.Digest != expect {
+		return edited, registry.ErrOvertaken
 	}
 	return edited, nil
 }
 
-// readFile returns the file's layer.
-func readFile(ctx context.Context, q querier) (*catalog.Catalog, error) {
-	if version, err := readVersion(ctx, q); err != nil {
-		return nil, err
-	} else if version == 0 {
-		return nil, errNoCatalog
-	}
-	docs, err := readDocuments(ctx, q, "catalog_items")
-	if err != nil {
-		return nil, err
-	}
-	return assemble(docs)
-}
-
-// edit writes an edit, whether or not it changes anything. It returns what the audit is told where it changes nothing in what holds.
+// edit writes an edit. It returns what the audit is told where it changes nothing in what holds.
 func (r *Registry) edit(ctx context.Context, tx *sql.Tx, e registry.Edit, actor string) (note registry.AuditEntry, err error) {
 	switch e := e.(type) {
 	case registry.PutEndpoint:
@@ -333,8 +359,12 @@ func (r *Registry) remove(ctx context.Context, tx *sql.Tx, e registry.Remove, ac
 	case kindEndpoint:
 		_, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE endpoint = $1", key.id)
 	case kindApplication:
-		if _, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id); err == nil {
-			err = r.revokeAll(ctx, tx, key.id, actor)
+		if _, err := tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id); err != nil {
+			return note, err
+		}
+		var told []registry.AuditEntry
+		if told, err = r.leave(ctx, tx, key.id, actor); err == nil && len(told) > 0 {
+			err = r.recordAll(ctx, tx, told)
 		}
 	}
 	return note, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
@@ -84,21 +83,6 @@ func (r *Registry) Withdraw(ctx context.Context, email, application, actor strin
 		return r.record(ctx, tx, registry.AuditEntry{
 			Actor: actor, Action: registry.ActionWithdraw, Subject: grantSubject(a.Email, application), Before: string(before), After: "withdrawn",
 		})
-	})
-}
-
-// withdrawAll takes back every grant of an application that is being removed.
-func (r *Registry) withdrawAll(ctx context.Context, tx *sql.Tx, application, actor string) error {
-	gone, err := tx.ExecContext(ctx, "DELETE FROM grants WHERE application = $1", application)
-	if err != nil {
-		return err
-	}
-	rows, err := gone.RowsAffected()
-	if err != nil || rows == 0 {
-		return err
-	}
-	return r.record(ctx, tx, registry.AuditEntry{
-		Actor: actor, Action: registry.ActionWithdraw, Subject: "grants of application " + application, After: fmt.Sprintf("%d withdrawn", rows),
 	})
 }
 

@@ -381,31 +381,81 @@ func TestNewerSchema(t *testing.T) {
 
 // TestAuditIsBounded fills the audit far beyond what is kept. Changes make it shorter, some entries at a time, and the newest stay.
 func TestAuditIsBounded(t *testing.T) {
+	const more = 40
+	for _, test := range []struct {
+		actor, share string
+		most         int64
+	}{
+		{"", "", registry.MaxAudit},
+		{"operator key 3f9a1c2b", "", registry.MaxAudit},
+		{"op@example.com", "", registry.MaxAudit},
+		{"gone@example.com", "", registry.MaxAudit},
+		{registry.ActorIssuer, registry.ActorIssuer, registry.MaxAudit},
+		{registry.ActorToken, registry.ActorToken, registry.MaxAudit},
+		{"dev@example.com", "dev@example.com", registry.MaxAuditOfDeveloper},
+	} {
+		t.Run(test.actor, func(t *testing.T) {
+			r := openAt(t, file(t), registrytest.NewClock())
+			defer closed(t, r)
+			apply(t, r, registrytest.Catalog())
+			for _, account := range []registry.NewAccount{{Email: "op@example.com", Operator: true}, {Email: "dev@example.com"}, {Email: "other@example.com"}} {
+				if _, err := r.AddAccount(t.Context(), account, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			change := func(i int, actor string) {
+				t.Helper()
+				if err := r.SetOverride(t.Context(), "acme", "posts.create", registrytest.Limits(quota.Limit(i), 1), actor); err != nil {
+					t.Fatal(err)
+				}
+			}
+			change(1000, "other@example.com") // older than all that follows
+			count := func(share string) (entries int64) {
+				t.Helper()
+				if err := r.reader.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM audit WHERE share = $1", share).Scan(&entries); err != nil {
+					t.Fatal(err)
+				}
+				return entries
+			}
+			others := map[string]int64{}
+			for _, share := range []string{"", registry.ActorIssuer, registry.ActorToken, "dev@example.com", "other@example.com"} {
+				if share != test.share {
+					others[share] = count(share)
+				}
+			}
+			if _, err := r.writer.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+				INSERT INTO audit (at, actor, action, subject, was, became, share, place) SELECT 0, '', '', '', '', '', $3, i FROM n`,
+				count(test.share)+1, test.most+more, test.share); err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []int64{more - 15, more - 30, 0, 0} { // one comes, and up to 16 go
+				change(i, test.actor)
+				if got := count(test.share); got != test.most+want {
+					t.Errorf("after %d changes there are %d entries more than are kept, want %d", i+1, got-test.most, want)
+				}
+			}
+			for share, want := range others {
+				if got := count(share); got != want {
+					t.Errorf("%q has %d entries, and had %d", share, got, want)
+				}
+			}
+			newest, err := r.Audit(t.Context(), 0, 5)
+			if err != nil || len(newest) != 5 || newest[3].Actor != test.actor || newest[3].Action != registry.ActionSetOverride || newest[4].Action != "" {
+				t.Errorf("the newest entries are %+v, %v", newest, err)
+			}
+		})
+	}
+}
+
+// TestOwnTokensByIndex asks for an application's own tokens, which hide among its members' many, as SQLite plans it.
+func TestOwnTokensByIndex(t *testing.T) {
 	r := openAt(t, file(t), registrytest.NewClock())
 	defer closed(t, r)
-	const more = 40
-	if _, err := r.writer.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-		INSERT INTO audit (at, actor, action, subject, was, became) SELECT 0, '', '', '', '', '' FROM n`, registry.MaxAudit+more); err != nil {
-		t.Fatal(err)
-	}
-	count := func() (entries int64) {
-		t.Helper()
-		if err := r.reader.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM audit").Scan(&entries); err != nil {
-			t.Fatal(err)
-		}
-		return entries
-	}
-	for i, want := range []int64{more - 15, more - 30, 0, 0} { // one comes, and up to 16 go
-		if err := r.SetSetting(t.Context(), "key", fmt.Sprint(i)); err != nil {
-			t.Fatal(err)
-		}
-		if got := count(); got != registry.MaxAudit+want {
-			t.Errorf("after %d changes the audit has %d entries more than are kept, want %d", i+1, got-registry.MaxAudit, want)
-		}
-	}
-	newest, err := r.Audit(t.Context(), 0, 5)
-	if err != nil || len(newest) != 5 || newest[0].Seq != registry.MaxAudit+more+4 || newest[3].Subject != "setting key" || newest[4].Subject != "" {
-		t.Errorf("the newest entries are %+v, %v", newest, err)
+	var id, parent, unused int
+	var plan string
+	err := r.reader.QueryRowContext(t.Context(), "EXPLAIN QUERY PLAN SELECT seq FROM tokens WHERE "+holdingOwn+" LIMIT $1", 1, "acme", 1, 1).Scan(&id, &parent, &unused, &plan)
+	if err != nil || !strings.Contains(plan, "tokens_own (application=? AND seq<?)") {
+		t.Errorf("the plan is %q, %v", plan, err)
 	}
 }
 

@@ -20,10 +20,14 @@ const (
 	selectRevocations = "SELECT r.seq, t.id, t.hash FROM revocations r JOIN tokens t ON t.seq = r.token WHERE r.seq > $1 ORDER BY r.seq LIMIT $2"
 
 	revocationsPage = 4096
-	// Expired tokens are kept for a while, so that their owners hear that they expired rather than that they are not known. Each
-	// token that is issued makes room for itself.
-	keepExpired     = 7 * 24 * time.Hour
+	// Tokens that have ended are kept for a while: so that the owners of those that expired hear that rather than that they are not known, and so that
+	// everybody who remembers a token hears of its revocation. Each token that is issued makes room for itself.
+	keepEnded       = 7 * 24 * time.Hour
 	forgottenAtOnce = 8
+
+	// Conditions on an application's tokens that hold, and on its own alone, for which there is the index tokens_own.
+	holding    = "application = $2 AND seq < $3 AND revoked IS NULL AND (expires IS NULL OR expires > $4) ORDER BY seq DESC"
+	holdingOwn = "member = '' AND " + holding
 )
 
 // IssueToken keeps a new token.
@@ -46,6 +50,11 @@ func (r *Registry) IssueToken(ctx context.Context, n registry.NewToken) (registr
 		if _, err := readApplication(ctx, tx, n.Application); err != nil {
 			return err
 		}
+		if n.MaxOwn > 0 && n.Member == "" {
+			if err := roomForToken(ctx, tx, n, now); err != nil {
+				return err
+			}
+		}
 		kept, err := tx.ExecContext(ctx, "INSERT INTO tokens (id, hash, application, member, created, expires) VALUES ($1, $2, $3, $4, $5, $6) "+
 			"ON CONFLICT (hash) DO NOTHING", t.ID, n.Hash[:], t.Application, t.Member, millis(t.Created), millis(t.Expires))
 		if err != nil {
@@ -56,9 +65,11 @@ func (r *Registry) IssueToken(ctx context.Context, n registry.NewToken) (registr
 		} else if rows == 0 {
 			return fault.New(fault.Conflict, "a token with this hash was issued before: make a new secret")
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM tokens WHERE seq IN (SELECT seq FROM tokens WHERE expires < $1 LIMIT $2)",
-			now.Add(-keepExpired).UnixMilli(), forgottenAtOnce); err != nil {
-			return err
+		for _, ended := range []string{"expires", "revoked"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM tokens WHERE seq IN (SELECT seq FROM tokens WHERE "+ended+" < $1 LIMIT $2)",
+				now.Add(-keepEnded).UnixMilli(), forgottenAtOnce); err != nil {
+				return err
+			}
 		}
 		return r.record(ctx, tx, registry.AuditEntry{
 			Actor: n.Actor, Action: registry.ActionIssueToken, Subject: "token " + t.ID, After: describeToken(t),
@@ -68,6 +79,15 @@ func (r *Registry) IssueToken(ctx context.Context, n registry.NewToken) (registr
 		return registry.Token{}, err
 	}
 	return t, nil
+}
+
+// roomForToken returns [fault.Conflict] where one more of the application's own tokens would be too many.
+func roomForToken(ctx context.Context, q querier, n registry.NewToken, now time.Time) error {
+	own, _, err := readTokens(ctx, q, n.MaxOwn, holdingOwn, n.Application, int64(math.MaxInt64), millis(now))
+	if err != nil || len(own) < n.MaxOwn {
+		return err
+	}
+	return fault.New(fault.Conflict, "The application has %d tokens that hold, and no more may be: revoke those that nobody uses.", n.MaxOwn)
 }
 
 // describeToken says in the audit what a token is for; the audit names no member.
@@ -87,14 +107,13 @@ func describeToken(t registry.Token) string {
 func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 	return r.write(ctx, func(tx *sql.Tx) error {
 		var seq int64
-		var revoked sql.NullInt64
-		err := tx.QueryRowContext(ctx, "SELECT seq, revoked FROM tokens WHERE id = $1", id).Scan(&seq, &revoked)
+		t, err := scanToken(tx.QueryRowContext(ctx, "SELECT seq, "+tokenColumns+" FROM tokens WHERE id = $1", id), &seq)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return fault.New(fault.NotFound, "there is no token %.64q: `perdiem token list` shows an application's", id)
 		case err != nil:
 			return err
-		case revoked.Valid:
+		case !t.Revoked.IsZero():
 			return errRollback
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE seq = $2", millis(r.now()), seq); err != nil {
@@ -103,28 +122,9 @@ func (r *Registry) RevokeToken(ctx context.Context, id, actor string) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) VALUES ($1)", seq); err != nil {
 			return err
 		}
-		return r.record(ctx, tx, registry.AuditEntry{Actor: actor, Action: registry.ActionRevokeToken, Subject: "token " + id, After: "revoked"})
-	})
-}
-
-// revokeAll ends every token of an application that is being removed, and takes back every grant.
-func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application, actor string) error {
-	if err := r.withdrawAll(ctx, tx, application, actor); err != nil {
-		return err
-	}
-	ended, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) SELECT seq FROM tokens WHERE application = $1 AND revoked IS NULL ORDER BY seq", application)
-	if err != nil {
-		return err
-	}
-	rows, err := ended.RowsAffected()
-	if err != nil || rows == 0 {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE application = $2 AND revoked IS NULL", millis(r.now()), application); err != nil {
-		return err
-	}
-	return r.record(ctx, tx, registry.AuditEntry{
-		Actor: actor, Action: registry.ActionRevokeToken, Subject: "tokens of application " + application, After: fmt.Sprintf("%d revoked", rows),
+		return r.record(ctx, tx, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionRevokeToken, Subject: "token " + id, Before: describeToken(t), After: "revoked",
+		})
 	})
 }
 
@@ -159,8 +159,11 @@ func (r *Registry) HoldingTokens(ctx context.Context, q registry.HoldingTokens) 
 		if _, err := readApplication(ctx, tx, q.Application); err != nil {
 			return err
 		}
-		tokens, next, err = readTokens(ctx, tx, q.Limit, "application = $2 AND seq < $3 AND revoked IS NULL AND (expires IS NULL OR expires > $4) AND (member = '' OR NOT $5) ORDER BY seq DESC",
-			q.Application, q.Before, millis(r.now()), q.Own)
+		condition := holding
+		if q.Own {
+			condition = holdingOwn
+		}
+		tokens, next, err = readTokens(ctx, tx, q.Limit, condition, q.Application, q.Before, millis(r.now()))
 		return err
 	})
 	if err != nil {

@@ -1,0 +1,60 @@
+package sqlregistry
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/perdiem/perdiem/registry"
+)
+
+// leave ends all that an application has besides the catalog, whichever way it leaves that: another may come to bear its id. Its history stays, and
+// is forgotten by its age. It returns what the audit is to be told.
+func (r *Registry) leave(ctx context.Context, tx *sql.Tx, application, actor string) (told []registry.AuditEntry, err error) {
+	withdrawn, err := withdrawAll(ctx, tx, application)
+	if err != nil {
+		return nil, err
+	}
+	if withdrawn > 0 {
+		told = append(told, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionWithdraw, Subject: "grants of application " + application, After: fmt.Sprintf("%d withdrawn", withdrawn),
+		})
+	}
+	revoked, err := r.revokeAll(ctx, tx, application)
+	if err != nil {
+		return nil, err
+	}
+	if revoked > 0 {
+		told = append(told, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionRevokeToken, Subject: "tokens of application " + application, After: fmt.Sprintf("%d revoked", revoked),
+		})
+	}
+	for _, table := range []string{"alert_settings", "alert_messages", "alert_crossings", "near_members"} {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE application = $1", application); err != nil {
+			return nil, err
+		}
+	}
+	return told, nil
+}
+
+// revokeAll ends every token of an application, and returns how many they were.
+func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application string) (revoked int64, err error) {
+	ended, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) SELECT seq FROM tokens WHERE application = $1 AND revoked IS NULL ORDER BY seq", application)
+	if err != nil {
+		return 0, err
+	}
+	if revoked, err = ended.RowsAffected(); err != nil || revoked == 0 {
+		return 0, err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE tokens SET revoked = $1 WHERE application = $2 AND revoked IS NULL", millis(r.now()), application)
+	return revoked, err
+}
+
+// withdrawAll takes back every grant of an application, and returns how many they were.
+func withdrawAll(ctx context.Context, tx *sql.Tx, application string) (withdrawn int64, err error) {
+	gone, err := tx.ExecContext(ctx, "DELETE FROM grants WHERE application = $1", application)
+	if err != nil {
+		return 0, err
+	}
+	return gone.RowsAffected()
+}
