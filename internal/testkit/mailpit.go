@@ -94,7 +94,7 @@ func StartMailpit(t testing.TB, o MailpitOptions) *Mailpit {
 	command := exec.Command(program, args...)
 	var said strings.Builder
 	command.Stdout, command.Stderr = &said, &said
-	command.Env = []string{"PATH=" + os.Getenv("PATH")} // it reads options from others
+	command.Env = []string{} // which it would read options from
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
