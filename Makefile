@@ -5,12 +5,13 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help run test check format race screenshots proof bench bench-size bench-overload bench-abuse bench-viewers fuzz compiler issuer browser
+.PHONY: help run test check format race screenshots proof bench bench-size bench-overload bench-abuse bench-viewers fuzz compiler issuer browser mailpit
 
 GO       ?= go
 PKG      ?= ./...
 FUZZTIME ?= 20s
-LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
+LINT     := $(TOOL) golangci-lint
 MODULES  := . bench tools
 
 # $(call need,PROGRAM,PACKAGES) makes sure that a program is there: it installs Debian's packages where that is possible, and says what to
@@ -27,7 +28,7 @@ help: ## List the tasks
 run: ## Start a demo: a sample API behind the gateway, with tokens and a curl to try
 	$(GO) run ./cmd/perdiem demo
 
-test: compiler issuer browser ## Run all tests, again under the race detector, and every fuzz target for FUZZTIME (20s); installs what they need
+test: compiler issuer browser mailpit ## Run all tests, again under the race detector, and every fuzz target for FUZZTIME (20s); installs what they need
 	$(GO) test $(PKG)
 	cd bench && $(GO) test ./...
 	$(MAKE) race fuzz
@@ -42,7 +43,7 @@ format: ## Format all code
 	cd bench && $(LINT) fmt --config ../.golangci.yml ./...
 
 # Looking at every page with axe-core and walking it by the keyboard takes minutes, and has nothing to do with races: test does both without the detector.
-race: compiler issuer browser ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
+race: compiler issuer browser mailpit ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
 	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m -skip '^(TestAccessibility|TestKeyboard)$$' $(PKG)
 
 # One processor a target, and as many targets at a time as there are processors.
@@ -86,3 +87,7 @@ issuer:
 # The portal's pages are looked at by a real browser.
 browser:
 	@$(call need,chromium,chromium)
+
+# Mail is sent to a real server, which is built here once: packages' tests would do it at the same time.
+mailpit:
+	@$(TOOL) -n mailpit >/dev/null

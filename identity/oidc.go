@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync/atomic"
@@ -28,13 +29,18 @@ import (
 // OIDC lets people sign in to the portal at an issuer: OpenID Connect Core 1.0 by the authorization code flow, with PKCE (RFC 7636), state and nonce. It is
 // safe for concurrent use.
 //
-// The issuer vouches for an email, which names the account: somebody whose email it has not verified is refused. An email without an account gets one, without
-// a password and without grants. Where a group is configured, being in it makes an operator, and not being in it any longer unmakes one, at each sign-in.
+// The issuer vouches for an email: somebody whose email it has not verified is refused. Whoever signs in for the first time is linked to the account that the email
+// names, and from then on signs in to that, whatever email they have later; nobody else at the issuer does, whom it may give the email one day. An email without
+// an account gets one, without a password and without grants. Where a group is configured, being in it makes an operator, and not being in it any longer unmakes one, at each sign-in.
 //
 // Nothing is kept between the two halves of a sign-in: [OIDC.Begin] and [OIDC.Finish] derive whatever has to be the same in both from a secret that the browser keeps.
+// What anybody could have the issuer asked in vain is bounded by address, and in all.
 type OIDC struct {
-	options OIDCOptions
-	client  *http.Client
+	options   OIDCOptions
+	client    *http.Client
+	exchanges *exchanges
+
+	saidOutage, saidDeclined, saidRefused, saidNotTheirs seldom
 
 	found     atomic.Pointer[oidcIssuer] // nil: it was not reached yet
 	searching singleflight.Group
@@ -104,7 +110,7 @@ func NewOIDC(o OIDCOptions) (*OIDC, error) {
 	o.Now, o.Logger = orMachine(o.Now), orSilent(o.Logger)
 	client := newIssuerClient(o.Roots, 16)
 	client.Transport = boundedAnswers{client.Transport}
-	return &OIDC{options: o, client: client}, nil
+	return &OIDC{options: o, client: client, exchanges: newExchanges()}, nil
 }
 
 // Label returns what people call the issuer.
@@ -114,9 +120,15 @@ func (o *OIDC) Label() string { return o.options.Label }
 func (o *OIDC) Close() { o.client.CloseIdleConnections() }
 
 // Begin returns the address at the issuer where somebody signs in. The secret is the browser's for this one sign-in: at least 128 random bits, that nobody else
-// learns. [fault.Unavailable] where the issuer cannot be reached, or answers what is no issuer's answer.
-func (o *OIDC) Begin(ctx context.Context, secret string) (address string, err error) {
+// learns. from is the client's address. [fault.Unavailable] where the issuer cannot be reached, or answers what is no issuer's answer; [fault.Exhausted] where that
+// was tried too often from there, with a [Wait] in the chain, or too many sign in at the moment.
+func (o *OIDC) Begin(ctx context.Context, secret string, from netip.Addr) (address string, err error) {
+	end, err := o.exchanges.begin(from, "")
+	if err != nil {
+		return "", err
+	}
 	issuer, err := o.issuer(ctx)
+	end(err == nil)
 	if err != nil {
 		return "", err
 	}
@@ -124,9 +136,10 @@ func (o *OIDC) Begin(ctx context.Context, secret string) (address string, err er
 }
 
 // Finish returns the account of somebody who comes back from the issuer with an answer to what [OIDC.Begin] asked with the same secret, and makes one where
-// there is none. [fault.Unauthorized] where the answer is none to that, or the issuer says no; [fault.Forbidden] where the
-// issuer does not vouch for an email; [fault.Unavailable] where issuer or registry cannot be reached; [fault.Conflict] where there are too many accounts.
-func (o *OIDC) Finish(ctx context.Context, secret string, answer url.Values) (registry.Account, error) {
+// there is none. from is the client's address. An answer is good once, whatever comes of it. [ErrNotBegun] where the answer is none to that, and nothing was done;
+// [fault.Unauthorized] also where the answer was brought before, or the issuer says no; [fault.Forbidden] where the issuer does not vouch for an email;
+// [fault.Unavailable] where issuer or registry cannot be reached; [fault.Conflict] where there are too many accounts; [fault.Exhausted] as in [OIDC.Begin].
+func (o *OIDC) Finish(ctx context.Context, secret string, answer url.Values, from netip.Addr) (account registry.Account, err error) {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
 	state := answer.Get("state")
@@ -139,11 +152,20 @@ func (o *OIDC) Finish(ctx context.Context, secret string, answer url.Values) (re
 	if code := answer.Get("error"); code != "" {
 		return registry.Account{}, o.declined(code)
 	}
+	code := answer.Get("code")
+	if code == "" {
+		return registry.Account{}, ErrNotBegun
+	}
+	end, err := o.exchanges.begin(from, state)
+	if err != nil {
+		return registry.Account{}, err
+	}
+	defer func() { end(err == nil) }()
 	issuer, err := o.issuer(ctx)
 	if err != nil {
 		return registry.Account{}, err
 	}
-	who, err := o.ask(ctx, issuer, secret, answer.Get("code"))
+	who, err := o.ask(ctx, issuer, secret, code)
 	if err != nil {
 		return registry.Account{}, err
 	}
@@ -162,7 +184,9 @@ func (o *OIDC) declined(code string) error {
 	case "temporarily_unavailable", "server_error":
 		return fault.New(fault.Unavailable, "%s cannot sign anybody in at the moment. Try again in a minute.", o.options.Label)
 	default:
-		o.options.Logger.Warn("the issuer does not sign anybody in for the portal: is the client registered there as it is configured here?", "issuer", o.options.Issuer, "error", fmt.Sprintf("%.64q", code))
+		if o.saidDeclined.may() {
+			o.options.Logger.Warn("the issuer does not sign anybody in for the portal: is the client registered there as it is configured here?", "issuer", o.options.Issuer, "error", fmt.Sprintf("%.64q", code))
+		}
 		return fault.New(fault.Unauthorized, "%s does not sign anybody in to this portal. Tell whoever runs this API.", o.options.Label)
 	}
 }
@@ -204,7 +228,9 @@ func (o *OIDC) issuer(ctx context.Context) (*oidcIssuer, error) {
 		case result.Err == nil:
 			return result.Val.(*oidcIssuer), nil
 		case held != nil:
-			o.options.Logger.Warn("the issuer's endpoints cannot be looked up; those of before hold", "issuer", o.options.Issuer, "err", brief(result.Err))
+			if o.saidOutage.may() {
+				o.options.Logger.Warn("the issuer's endpoints cannot be looked up; those of before hold", "issuer", o.options.Issuer, "err", brief(result.Err))
+			}
 			return held, nil
 		default:
 			return nil, o.unreachable(result.Err)
@@ -257,6 +283,7 @@ func (o *OIDC) config(issuer *oidcIssuer) *oauth2.Config {
 
 // person is what an issuer says of somebody.
 type person struct {
+	subject  registry.Subject
 	email    string
 	operator bool
 }
@@ -266,7 +293,7 @@ func (o *OIDC) ask(ctx context.Context, issuer *oidcIssuer, secret, code string)
 	ctx = oidc.ClientContext(ctx, o.client)
 	tokens, err := o.config(issuer).Exchange(ctx, code, oauth2.VerifierOption(derive(secret, "verifier")))
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refused.ErrorCode == "invalid_grant" {
-		return person{}, ErrNotBegun // it was used before, or is too old
+		return person{}, o.refused(fmt.Sprintf("it does not take the code: %.200q", refused.ErrorDescription))
 	}
 	if err != nil {
 		return person{}, o.unreachable(err)
@@ -279,8 +306,12 @@ func (o *OIDC) ask(ctx context.Context, issuer *oidcIssuer, secret, code string)
 	if err != nil {
 		return person{}, o.unreachable(err)
 	}
-	if token.Subject == "" || subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(derive(secret, "nonce"))) != 1 {
-		return person{}, ErrNotBegun
+	subject := registry.Subject{Issuer: o.options.Issuer, Name: token.Subject}
+	if err := subject.Validate(); err != nil {
+		return person{}, o.unreachable(fmt.Errorf("the sub of its id_token: %w", err))
+	}
+	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(derive(secret, "nonce"))) != 1 {
+		return person{}, o.refused("the nonce of its id_token is not the one that it was sent")
 	}
 	claims := map[string]json.RawMessage{}
 	if err := token.Claims(&claims); err != nil {
@@ -291,7 +322,7 @@ func (o *OIDC) ask(ctx context.Context, issuer *oidcIssuer, secret, code string)
 			return person{}, o.unreachable(err)
 		}
 	}
-	return o.person(claims)
+	return o.person(subject, claims)
 }
 
 // lacks reports whether something is missing that the issuer's userinfo may have: many put claims there alone.
@@ -325,7 +356,7 @@ func (o *OIDC) complete(ctx context.Context, issuer *oidcIssuer, tokens *oauth2.
 }
 
 // person reads claims.
-func (o *OIDC) person(claims map[string]json.RawMessage) (person, error) {
+func (o *OIDC) person(subject registry.Subject, claims map[string]json.RawMessage) (person, error) {
 	var email string
 	if json.Unmarshal(claims["email"], &email) != nil || email == "" {
 		return person{}, fault.New(fault.Forbidden, "%s tells no email address of you, and accounts go by that. Ask whoever runs this API.", o.options.Label)
@@ -344,16 +375,33 @@ func (o *OIDC) person(claims map[string]json.RawMessage) (person, error) {
 			groups = []string{one}
 		}
 	}
-	return person{email: canonical, operator: o.options.OperatorGroup != "" && slices.Contains(groups, o.options.OperatorGroup)}, nil
+	return person{subject: subject, email: canonical, operator: o.options.OperatorGroup != "" && slices.Contains(groups, o.options.OperatorGroup)}, nil
 }
 
 // account returns somebody's account as it is to be.
 func (o *OIDC) account(ctx context.Context, who person) (registry.Account, error) {
 	accounts := o.options.Accounts
-	found, err := accounts.Account(ctx, who.email)
+	found, err := o.linked(ctx, who)
+	if err != nil || o.options.OperatorGroup == "" || found.Operator == who.operator {
+		return found, err
+	}
+	if err := accounts.SetOperator(ctx, found.Email, who.operator, registry.ActorIssuer); err != nil {
+		return registry.Account{}, err
+	}
+	return accounts.Account(ctx, found.Email)
+}
+
+// linked returns the account to which somebody is linked; at first that is the one of their email, which is made where there is none.
+func (o *OIDC) linked(ctx context.Context, who person) (registry.Account, error) {
+	accounts := o.options.Accounts
+	found, err := accounts.AccountOf(ctx, who.subject)
+	if fault.KindOf(err) != fault.NotFound {
+		return found, err
+	}
+	found, err = accounts.Account(ctx, who.email)
 	if fault.KindOf(err) == fault.NotFound {
 		var full error
-		found, full = accounts.AddAccount(ctx, registry.NewAccount{Email: who.email, Operator: who.operator}, registry.ActorIssuer)
+		found, full = accounts.AddAccount(ctx, registry.NewAccount{Email: who.email, Operator: who.operator, Subject: who.subject}, registry.ActorIssuer)
 		if fault.KindOf(full) != fault.Conflict {
 			return found, full
 		}
@@ -361,18 +409,39 @@ func (o *OIDC) account(ctx context.Context, who person) (registry.Account, error
 			return registry.Account{}, full
 		}
 	}
-	if err != nil || o.options.OperatorGroup == "" || found.Operator == who.operator {
-		return found, err
-	}
-	if err := accounts.SetOperator(ctx, who.email, who.operator, registry.ActorIssuer); err != nil {
+	if err != nil {
 		return registry.Account{}, err
 	}
-	return accounts.Account(ctx, who.email)
+	err = accounts.Link(ctx, found.Email, who.subject, registry.ActorIssuer)
+	if fault.KindOf(err) == fault.Conflict {
+		return registry.Account{}, o.notTheirs(who, found)
+	}
+	return found, err
+}
+
+// notTheirs logs that somebody has the email of an account that is linked to another, and returns what may be shown of that.
+func (o *OIDC) notTheirs(who person, a registry.Account) error {
+	if o.saidNotTheirs.may() {
+		o.options.Logger.Warn("somebody who signs in at the issuer has the email of an account to which another one there is linked; if the account is to be theirs, remove it and add it anew",
+			"issuer", o.options.Issuer, "account", a.Email, "sub", fmt.Sprintf("%q", who.subject.Name), "linked", fmt.Sprintf("%q", a.Subject.Name))
+	}
+	return fault.New(fault.Forbidden, "The account of your email address belongs to somebody else at %s. Ask whoever runs this API.", o.options.Label)
+}
+
+// refused logs why an answer that fits what was asked came to nothing, and returns what may be shown of that. One code in a while is too old; but an issuer says
+// the same (RFC 6749, section 5.2) where the redirect address or the client is not the one that it knows, and then nobody gets in.
+func (o *OIDC) refused(why string) error {
+	if o.saidRefused.may() {
+		o.options.Logger.Warn("the issuer did not confirm a sign-in; if nobody gets in, see that the client there has this redirect address", "issuer", o.options.Issuer, "redirect", o.options.Redirect, "why", why)
+	}
+	return fault.New(fault.Unauthorized, "%s did not confirm this sign-in: it may have taken too long. Begin again; if it stays, tell whoever runs this API.", o.options.Label)
 }
 
 // unreachable logs why the issuer is of no use, and returns what may be shown of that.
 func (o *OIDC) unreachable(cause error) error {
-	o.options.Logger.Warn("nobody can sign in at the issuer", "issuer", o.options.Issuer, "err", brief(cause))
+	if o.saidOutage.may() {
+		o.options.Logger.Warn("nobody can sign in at the issuer", "issuer", o.options.Issuer, "err", brief(cause))
+	}
 	return fault.Wrap(fault.Unavailable, cause, o.options.Label+" cannot be asked who you are. Try again in a minute; if it stays, tell whoever runs this API.")
 }
 

@@ -3,14 +3,16 @@ package identity
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -55,7 +57,7 @@ func openIssued(t *testing.T, issuer *testkit.Issuer, change func(*OIDCOptions))
 // visit goes to the issuer as a browser does, and returns what it brings back.
 func (s *issued) visit(secret string) url.Values {
 	s.Helper()
-	address, err := s.Begin(s.Context(), secret)
+	address, err := s.Begin(s.Context(), secret, home)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -84,13 +86,15 @@ func (s *issued) visit(secret string) url.Values {
 	return at.Query()
 }
 
+// signIn signs somebody in with a secret of its own.
 func (s *issued) signIn() (registry.Account, error) {
 	s.Helper()
-	return s.Finish(s.Context(), "secret", s.visit("secret"))
+	secret := rand.Text()
+	return s.Finish(s.Context(), secret, s.visit(secret), home)
 }
 
 func about(email string, verified any, groups any) map[string]any {
-	return map[string]any{"sub": "sub of " + email, "email": email, "email_verified": verified, "groups": groups}
+	return map[string]any{"sub": "sub of " + strings.ToLower(email), "email": email, "email_verified": verified, "groups": groups}
 }
 
 // TestOIDC signs people in at a real issuer, which tells their claims in the userinfo, and in the id_token.
@@ -171,6 +175,75 @@ func TestOIDC(t *testing.T) {
 	}
 }
 
+// An account is that of whoever signed in to it first, whatever emails the issuer gives to whom later.
+func TestOIDCSubjects(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	issuer.Portal(t, redirect, true)
+	var logged bytes.Buffer
+	s := openIssued(t, issuer, func(o *OIDCOptions) {
+		o.Logger, o.Scopes, o.GroupsClaim, o.OperatorGroup = slog.New(slog.NewTextHandler(&logged, nil)), []string{"groups"}, "groups", "operators"
+	})
+	if _, err := s.registry.AddAccount(t.Context(), registry.NewAccount{Email: "ann@example.com"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	is := func(sub, email string, groups ...string) {
+		issuer.Person(t, map[string]any{"sub": sub, "email": email, "email_verified": true, "groups": groups})
+	}
+	want := func(email string, operator bool) {
+		t.Helper()
+		if got, err := s.signIn(); err != nil || got.Email != email || got.Operator != operator {
+			t.Errorf("signed in to %+v, %v, want %s", got, err, email)
+		}
+	}
+	refused := func() {
+		t.Helper()
+		got, err := s.signIn()
+		if fault.KindOf(err) != fault.Forbidden || !strings.Contains(fault.Message(err), "belongs to somebody else") || strings.Contains(fault.Message(err), "a1") {
+			t.Errorf("somebody else signed in to %+v, %v", got, err)
+		}
+	}
+	is("a1", "ann@example.com")
+	want("ann@example.com", false)
+	is("b2", "ann@example.com", "operators")
+	refused()
+	refused()
+	if text := logged.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "account=ann@example.com") || !strings.Contains(text, "b2") || !strings.Contains(text, "a1") {
+		t.Errorf("logged %s", text)
+	}
+	if a, err := s.registry.Account(t.Context(), "ann@example.com"); err != nil || a.Operator {
+		t.Errorf("the account of somebody who was refused: %+v, %v", a, err)
+	}
+	is("a1", "ann@new.example", "operators")
+	want("ann@example.com", true)
+	is("b2", "bob@example.com")
+	want("bob@example.com", false)
+	is("b2", "ann@example.com") // who has an account of their own
+	want("bob@example.com", false)
+
+	// Removing the account is what undoes it.
+	if err := s.registry.RemoveAccount(t.Context(), "ann@example.com", ""); err != nil {
+		t.Fatal(err)
+	}
+	is("c3", "ann@example.com")
+	want("ann@example.com", false)
+
+	// Of another issuer nobody is linked yet.
+	another := testkit.StartIssuer(t)
+	another.Portal(t, redirect, true)
+	another.Person(t, map[string]any{"sub": "z9", "email": "bob@example.com", "email_verified": true})
+	o := s.options
+	o.Issuer, o.OperatorGroup = another.URL, ""
+	moved, err := NewOIDC(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(moved.Close)
+	s = &issued{t, moved, another, s.registry}
+	want("bob@example.com", false)
+	another.Person(t, map[string]any{"sub": "b2", "email": "bob@example.com", "email_verified": true})
+	refused()
+}
+
 func texts(groups any) []string {
 	switch g := groups.(type) {
 	case []string:
@@ -202,55 +275,129 @@ func TestOIDCAnswers(t *testing.T) {
 		secret string
 		answer url.Values
 	}{
-		"another browser's":      {"another's", good},
-		"no browser's":           {"", with("state", derive("", "state"))},
-		"another state":          {"mine", with("state", "x")},
-		"no state":               {"mine", with("state", "")},
-		"another issuer's":       {"mine", with("iss", "https://evil.example")},
-		"a code of nobody's":     {"mine", with("code", "x")},
-		"no code":                {"mine", with("code", "")},
-		"another's with a state": {"another's", with("state", derive("another's", "state"))}, // PKCE: the verifier is another
+		"another browser's": {"another's", good},
+		"no browser's":      {"", with("state", derive("", "state"))},
+		"another state":     {"mine", with("state", "x")},
+		"no state":          {"mine", with("state", "")},
+		"another issuer's":  {"mine", with("iss", "https://evil.example")},
+		"no code":           {"mine", with("code", "")},
 	} {
-		if _, err := s.Finish(t.Context(), c.secret, c.answer); fault.KindOf(err) != fault.Unauthorized && fault.KindOf(err) != fault.Unavailable {
+		if _, err := s.Finish(t.Context(), c.secret, c.answer, home); !errors.Is(err, ErrNotBegun) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	fresh := s.visit("mine")
-	if _, err := s.Finish(t.Context(), "mine", fresh); err != nil {
+	if asked := issuer.Asked(t, "/token"); asked != 0 || logged.Len() > 0 {
+		t.Errorf("the issuer was asked %d times about answers to nothing, and logged: %s", asked, &logged)
+	}
+	// PKCE: the verifier of another browser is another, and the issuer gives no token. To the right one the same code gets one.
+	_, err := s.Finish(t.Context(), "another's", with("state", derive("another's", "state")), home)
+	if fault.KindOf(err) != fault.Unauthorized || errors.Is(err, ErrNotBegun) || !strings.Contains(logged.String(), "does not take the code") {
+		t.Errorf("another's with a state: %v, logged %s", err, &logged)
+	}
+	if _, err := s.Finish(t.Context(), "mine", good, home); err != nil {
 		t.Errorf("the right one: %v", err)
 	}
-	if _, err := s.Finish(t.Context(), "mine", fresh); !errors.Is(err, ErrNotBegun) {
-		t.Errorf("a second time: %v", err)
+	asked := issuer.Asked(t, "/token")
+	for range 2 {
+		if _, err := s.Finish(t.Context(), "mine", with("code", "x"), home); !errors.Is(err, errUsed) {
+			t.Errorf("a second time: %v", err)
+		}
 	}
-	for _, secret := range []string{testkit.PortalSecret, fresh.Get("code"), derive("mine", "verifier"), derive("mine", "state")} {
+	if again := issuer.Asked(t, "/token"); again != asked {
+		t.Errorf("for one attempt the issuer was asked %d times more", again-asked)
+	}
+	for _, secret := range []string{testkit.PortalSecret, good.Get("code"), derive("mine", "verifier"), derive("mine", "state")} {
 		if strings.Contains(logged.String(), secret) {
 			t.Errorf("the log has %q: %s", secret, &logged)
 		}
 	}
-	if _, err := s.Finish(t.Context(), "mine", url.Values{"state": {derive("mine", "state")}, "error": {"invalid_client\n" + strings.Repeat("x", 999)}}); fault.KindOf(err) != fault.Unauthorized || logged.Len() > 4000 {
-		t.Errorf("an error of the issuer's: %v, logged %s", err, &logged)
+	for range 50 {
+		_, err := s.Finish(t.Context(), "mine", url.Values{"state": {derive("mine", "state")}, "error": {"invalid_client\n" + strings.Repeat("x", 999)}}, home)
+		if fault.KindOf(err) != fault.Unauthorized || logged.Len() > 2000 {
+			t.Fatalf("an error of the issuer's: %v, logged %s", err, &logged)
+		}
+	}
+	if count := strings.Count(logged.String(), "is the client registered there"); count != 1 {
+		t.Errorf("an error was logged %d times: %s", count, &logged)
+	}
+}
+
+// Whoever brings codes that the issuer does not take gets as many asked as passwords may be wrong.
+func TestOIDCPace(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	issuer.Portal(t, redirect, true)
+	issuer.Person(t, about("ann@example.com", true, nil))
+	var logged bytes.Buffer
+	s := openIssued(t, issuer, func(o *OIDCOptions) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	junk := func(i int, from netip.Addr) error {
+		secret := fmt.Sprint("secret ", i)
+		_, err := s.Finish(t.Context(), secret, url.Values{"state": {derive(secret, "state")}, "code": {"junk"}}, from)
+		return err
+	}
+	for i := range 2 * addressPace.burst { // as many again that are good count for nothing
+		if i%2 == 0 {
+			if _, err := s.signIn(); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := junk(i, home); fault.KindOf(err) != fault.Unauthorized {
+			t.Fatal(err)
+		}
+	}
+	asked := issuer.Asked(t, "/token")
+	for i := range 5 {
+		err := junk(1000+i, home)
+		if wait, ok := errors.AsType[Wait](err); fault.KindOf(err) != fault.Exhausted || !ok || wait <= 0 {
+			t.Errorf("too often: %v", err)
+		}
+	}
+	if _, err := s.Begin(t.Context(), "secret", home); fault.KindOf(err) != fault.Exhausted {
+		t.Errorf("beginning anew: %v", err)
+	}
+	if again := issuer.Asked(t, "/token"); again != asked {
+		t.Errorf("the issuer was asked %d times more", again-asked)
+	}
+	if err := junk(2000, anywhere); fault.KindOf(err) != fault.Unauthorized {
+		t.Errorf("from elsewhere: %v", err)
+	}
+	if count := strings.Count(logged.String(), "did not confirm"); count != 1 || !strings.Contains(logged.String(), redirect) {
+		t.Errorf("it was logged %d times: %s", count, &logged)
 	}
 }
 
 // An issuer may be down at the start and later, and be another than it was.
 func TestOIDCOutage(t *testing.T) {
+	var logged bytes.Buffer
 	issuer := testkit.StartIssuer(t)
 	issuer.Portal(t, redirect, false)
 	issuer.Person(t, about("ann@example.com", true, nil))
 	now := time.Now()
-	s := openIssued(t, issuer, func(o *OIDCOptions) { o.Now = func() time.Time { return now } })
+	s := openIssued(t, issuer, func(o *OIDCOptions) {
+		o.Now, o.Logger = func() time.Time { return now }, slog.New(slog.NewTextHandler(&logged, nil))
+	})
 	issuer.Break(t)
-	if _, err := s.Begin(t.Context(), "secret"); fault.KindOf(err) != fault.Unavailable || !strings.Contains(fault.Message(err), strings.TrimPrefix(issuer.URL, "http://")) {
+	for i := range addressPace.burst + 2 {
+		want := fault.Unavailable
+		if i >= addressPace.burst {
+			want = fault.Exhausted
+		}
+		if _, err := s.Begin(t.Context(), "secret", anywhere); fault.KindOf(err) != want {
+			t.Errorf("attempt %d at an issuer that is down: %v", i, err)
+		}
+	}
+	if count := strings.Count(logged.String(), "\n"); count != 1 {
+		t.Errorf("it was logged %d times: %s", count, &logged)
+	}
+	if _, err := s.Begin(t.Context(), "secret", home); fault.KindOf(err) != fault.Unavailable || !strings.Contains(fault.Message(err), strings.TrimPrefix(issuer.URL, "http://")) {
 		t.Errorf("down at the start: %v", err)
 	}
 	issuer.Mend(t)
 	answer := s.visit("secret")
 	issuer.Break(t)
 	now = now.Add(2 * searchEvery)
-	if _, err := s.Begin(t.Context(), "secret"); err != nil {
+	if _, err := s.Begin(t.Context(), "secret", home); err != nil {
 		t.Errorf("down, and its endpoints are known: %v", err)
 	}
-	if _, err := s.Finish(t.Context(), "secret", answer); fault.KindOf(err) != fault.Unavailable {
+	if _, err := s.Finish(t.Context(), "secret", answer, home); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("down when somebody comes back: %v", err)
 	}
 	issuer.Mend(t)
@@ -261,7 +408,7 @@ func TestOIDCOutage(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := openIssued(t, issuer, nil).Begin(ctx, "secret"); err != nil && fault.KindOf(err) != fault.Unavailable {
+	if _, err := openIssued(t, issuer, nil).Begin(ctx, "secret", home); err != nil && fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("of somebody who left: %v", err)
 	}
 }
@@ -271,10 +418,11 @@ type hostileIssuer struct {
 	*httptest.Server
 	discovery map[string]any
 	token     func(w http.ResponseWriter)
+	keys      []any
 }
 
 func startHostile(t *testing.T) *hostileIssuer {
-	h := &hostileIssuer{}
+	h := &hostileIssuer{keys: []any{}}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch r.URL.Path {
@@ -283,13 +431,13 @@ func startHostile(t *testing.T) *hostileIssuer {
 		case "/token":
 			h.token(w)
 		default:
-			_, _ = w.Write([]byte(`{"keys": []}`))
+			_ = json.NewEncoder(w).Encode(map[string]any{"keys": h.keys})
 		}
 	}))
 	t.Cleanup(h.Close)
 	h.discovery = map[string]any{
 		"issuer": h.URL, "authorization_endpoint": h.URL + "/auth", "token_endpoint": h.URL + "/token", "jwks_uri": h.URL + "/jwks",
-		"id_token_signing_alg_values_supported": []string{"none", "HS256", "RS256"},
+		"id_token_signing_alg_values_supported": []string{"none", "HS256", "RS256", "ES256"},
 	}
 	return h
 }
@@ -302,34 +450,85 @@ func TestOIDCHostileIssuer(t *testing.T) {
 	} {
 		h := startHostile(t)
 		h.discovery[key] = value
-		if address, err := openIssued(t, &testkit.Issuer{URL: h.URL}, nil).Begin(t.Context(), "secret"); fault.KindOf(err) != fault.Unavailable {
+		if address, err := openIssued(t, &testkit.Issuer{URL: h.URL}, nil).Begin(t.Context(), "secret", home); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("%s %.40s: %s, %v", key, value, address, err)
 		}
 	}
-	encode := func(v any) string {
-		text, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return base64.RawURLEncoding.EncodeToString(text)
-	}
 	h := startHostile(t)
 	s := openIssued(t, &testkit.Issuer{URL: h.URL}, nil)
-	body := map[string]any{
-		"iss": h.URL, "aud": "portal", "sub": "eve", "exp": time.Now().Add(time.Hour).Unix(), "nonce": derive("secret", "nonce"), "email": "op@example.com", "email_verified": true,
-	}
 	for name, answer := range map[string]string{
 		"no id_token":   `{"access_token": "a", "token_type": "Bearer"}`,
-		"unsigned":      `{"access_token": "a", "token_type": "Bearer", "id_token": "` + encode(map[string]string{"alg": "none"}) + "." + encode(body) + `."}`,
-		"signed by us":  `{"access_token": "a", "token_type": "Bearer", "id_token": "` + encode(map[string]string{"alg": "HS256"}) + "." + encode(body) + `.AAAA"}`,
-		"no key for it": `{"access_token": "a", "token_type": "Bearer", "id_token": "` + encode(map[string]string{"alg": "RS256"}) + "." + encode(body) + `.AAAA"}`,
+		"unsigned":      `{"access_token": "a", "token_type": "Bearer", "id_token": "` + b64([]byte(`{"alg": "none"}`)) + "." + b64(h.says("unsigned")) + `."}`,
+		"signed by us":  `{"access_token": "a", "token_type": "Bearer", "id_token": "` + b64([]byte(`{"alg": "HS256"}`)) + "." + b64(h.says("signed by us")) + `.AAAA"}`,
+		"no key for it": `{"access_token": "a", "token_type": "Bearer", "id_token": "` + b64([]byte(`{"alg": "RS256"}`)) + "." + b64(h.says("no key for it")) + `.AAAA"}`,
 		"endless":       `{"access_token": "` + strings.Repeat("a", maxOIDCAnswer) + `"}`,
 		"no JSON":       "<html>",
 	} {
 		h.token = func(w http.ResponseWriter) { _, _ = w.Write([]byte(answer)) }
-		got, err := s.Finish(t.Context(), "secret", url.Values{"state": {derive("secret", "state")}, "code": {"c"}})
+		got, err := s.Finish(t.Context(), name, url.Values{"state": {derive(name, "state")}, "code": {"c"}}, home)
 		if fault.KindOf(err) != fault.Unavailable || strings.Contains(fault.Message(err), "html") {
 			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// says returns the claims of somebody who signs in with a secret.
+func (h *hostileIssuer) says(secret string) []byte {
+	text, err := json.Marshal(map[string]any{
+		"iss": h.URL, "aud": "portal", "sub": "op", "exp": time.Now().Add(time.Hour).Unix(), "nonce": derive(secret, "nonce"), "email": "op@example.com", "email_verified": true,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// What an issuer does not confirm is nobody's sign-in, and the operator is told why.
+func TestOIDCThatIsNotConfirmed(t *testing.T) {
+	h := startHostile(t)
+	key := newECKey("k")
+	h.keys = []any{key.jwk()}
+	signed := func(claims string) string {
+		return `{"access_token": "a", "token_type": "Bearer", "id_token": "` + key.sign(`{"alg": "ES256", "kid": "k"}`, claims) + `"}`
+	}
+	tokens := func(secret string) string { return signed(string(h.says(secret))) }
+	for name, c := range map[string]struct {
+		status       int
+		answer, says string // empty: it is confirmed
+	}{
+		"as it should be":         {http.StatusOK, tokens("secret"), ""},
+		"an id_token of another":  {http.StatusOK, tokens("another's"), "the nonce of its id_token"},
+		"another redirect":        {http.StatusBadRequest, `{"error": "invalid_grant", "error_description": "redirect_uri does not match\n` + strings.Repeat("x", 10_000) + `"}`, "redirect_uri does not match"},
+		"an error that says none": {http.StatusBadRequest, `{"error": "invalid_grant"}`, "does not take the code"},
+	} {
+		var logged bytes.Buffer
+		s := openIssued(t, &testkit.Issuer{URL: h.URL}, func(o *OIDCOptions) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+		h.token = func(w http.ResponseWriter) {
+			w.WriteHeader(c.status)
+			_, _ = w.Write([]byte(c.answer))
+		}
+		_, err := s.Finish(t.Context(), "secret", url.Values{"state": {derive("secret", "state")}, "code": {"c"}}, home)
+		if c.says == "" {
+			if err != nil || logged.Len() > 0 {
+				t.Errorf("%s: %v, logged %s", name, err, &logged)
+			}
+			continue
+		}
+		text := logged.String()
+		if fault.KindOf(err) != fault.Unauthorized || errors.Is(err, ErrNotBegun) || strings.Count(text, "\n") != 1 || len(text) > 1000 || !strings.Contains(text, c.says) || !strings.Contains(text, redirect) {
+			t.Errorf("%s: %v, logged %s", name, err, text)
+		}
+		if strings.Contains(fault.Message(err), "redirect_uri") {
+			t.Errorf("%s: everybody is told %s", name, fault.Message(err))
+		}
+	}
+	for _, sub := range []string{"", strings.Repeat("x", registry.MaxSubject+1)} {
+		s := openIssued(t, &testkit.Issuer{URL: h.URL}, nil)
+		h.token = func(w http.ResponseWriter) {
+			_, _ = w.Write([]byte(signed(strings.Replace(string(h.says("secret")), `"sub":"op"`, `"sub":"`+sub+`"`, 1))))
+		}
+		if got, err := s.Finish(t.Context(), "secret", url.Values{"state": {derive("secret", "state")}, "code": {"c"}}, home); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("the sub %.9q: %+v, %v", sub, got, err)
 		}
 	}
 }

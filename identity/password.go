@@ -118,13 +118,16 @@ func (p *Passwords) Matches(ctx context.Context, hash, password string) (matches
 	return matches, err
 }
 
+// errTooMany is the error of somebody who comes while too many others sign in.
+var errTooMany = fault.New(fault.Exhausted, "Too many people sign in at the moment: try again in a few seconds.")
+
 // inTurn runs work when its turn comes.
 func (p *Passwords) inTurn(ctx context.Context, work func()) error {
 	select {
 	case p.present <- struct{}{}:
 		defer func() { <-p.present }()
 	default:
-		return fault.New(fault.Exhausted, "Too many people sign in at the moment: try again in a few seconds.")
+		return errTooMany
 	}
 	select {
 	case p.turns <- struct{}{}:

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 	"unicode"
@@ -37,7 +38,8 @@ type MailOptions struct {
 	Encryption Encryption
 	User       string // empty: the server asks for none
 	Password   string
-	From       string // the address that mail comes from
+	From       string         // the address that mail comes from
+	Roots      *x509.CertPool // whom to believe of the server; nil: whom the machine believes
 	// Page returns where browsers find the page of an application; nil: mail names none.
 	Page func(application string) string
 }
@@ -45,8 +47,7 @@ type MailOptions struct {
 // Mail hands messages to a mail server. It is safe for concurrent use.
 type Mail struct {
 	o      MailOptions
-	domain string         // of From
-	roots  *x509.CertPool // whom to believe of the server; nil: whom the machine believes
+	domain string // of From
 }
 
 // NewMail returns Mail, or an error that says what is wrong with the options.
@@ -59,18 +60,14 @@ func NewMail(o MailOptions) (*Mail, error) {
 		return nil, errors.New("notify: a password is not sent without encryption")
 	}
 	m := &Mail{o: o, domain: domain}
-	_, err := m.client()
+	_, err := m.client(m.dial)
 	return m, err
 }
 
-func (m *Mail) client() (*mail.Client, error) {
-	options := []mail.Option{mail.WithPort(m.o.Port), mail.WithTimeout(mailTime), mail.WithTLSConfig(&tls.Config{
-		ServerName: m.o.Host, MinVersion: tls.VersionTLS12, RootCAs: m.roots,
-	})}
+func (m *Mail) client(dial mail.DialContextFunc) (*mail.Client, error) {
+	options := []mail.Option{mail.WithPort(m.o.Port), mail.WithTimeout(mailTime), mail.WithTLSConfig(m.tls()), mail.WithDialContextFunc(dial)}
 	switch m.o.Encryption {
-	case ImplicitTLS:
-		options = append(options, mail.WithSSL())
-	case Opportunistic:
+	case Opportunistic, ImplicitTLS: // inside TLS no server offers STARTTLS (RFC 3207, section 4.2)
 		options = append(options, mail.WithTLSPolicy(mail.TLSOpportunistic))
 	case Unencrypted:
 		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
@@ -81,6 +78,18 @@ func (m *Mail) client() (*mail.Client, error) {
 		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(m.o.User), mail.WithPassword(m.o.Password))
 	}
 	return mail.NewClient(m.o.Host, options...)
+}
+
+func (m *Mail) tls() *tls.Config {
+	return &tls.Config{ServerName: m.o.Host, MinVersion: tls.VersionTLS12, RootCAs: m.o.Roots}
+}
+
+// dial connects to the mail server.
+func (m *Mail) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if m.o.Encryption == ImplicitTLS {
+		return (&tls.Dialer{Config: m.tls()}).DialContext(ctx, network, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // Send hands a message to the mail server, for the address of its channel.
@@ -105,7 +114,17 @@ func (m *Mail) Send(ctx context.Context, _ usage.AlertSettings, message usage.Al
 	letter.SetMessageIDWithValue(message.ID + "@" + m.domain)
 	letter.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 5: nothing answers it by itself
 	letter.SetBodyString(mail.TypeTextPlain, text)
-	client, err := m.client()
+	// go-mail leaves a connection open whose encryption or sign-in fails.
+	var connection net.Conn
+	defer func() {
+		if connection != nil {
+			_ = connection.Close()
+		}
+	}()
+	client, err := m.client(func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+		connection, err = m.dial(ctx, network, address)
+		return connection, err
+	})
 	if err != nil {
 		return err
 	}

@@ -1,132 +1,23 @@
 package notify
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"mime/quotedprintable"
-	"net"
 	"net/mail"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 
 	"github.com/perdiem/perdiem/internal/testkit"
 	"github.com/perdiem/perdiem/usage"
 )
 
-// mailServer is a mail server on a free port, which keeps what it gets.
-type mailServer struct {
-	port  int
-	roots *x509.CertPool
-	mu    sync.Mutex
-	got   []letter // guarded by mu
-}
-
-// letter is what the server got: the envelope, how it came, and the message itself.
-type letter struct {
-	from string
-	to   []string
-	user string
-	tls  bool
-	data string
-}
-
-// serveMail starts a mail server, which offers STARTTLS where it is told to, and asks for a password.
-func serveMail(t *testing.T, encrypted, implicit bool) *mailServer {
-	t.Helper()
-	s := &mailServer{roots: x509.NewCertPool()}
-	certificate, key, err := testkit.Certificate(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.roots.AppendCertsFromPEM(certificate)
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &mailSession{server: s, conn: c}, nil }))
-	server.Domain = "localhost"
-	server.ErrorLog = discard{}
-	config := &tls.Config{Certificates: []tls.Certificate{pair}}
-	if encrypted {
-		server.TLSConfig = config
-	}
-	if implicit {
-		l = tls.NewListener(l, config)
-	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := server.Serve(l); err != nil && !errors.Is(err, smtp.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() { _ = server.Close(); serving.Wait() })
-	return s
-}
-
-type discard struct{}
-
-func (discard) Printf(string, ...any) {}
-func (discard) Println(...any)        {}
-
-// mailSession is one client's.
-type mailSession struct {
-	server *mailServer
-	conn   *smtp.Conn
-	letter letter
-}
-
-func (s *mailSession) AuthMechanisms() []string { return []string{sasl.Plain} }
-
-func (s *mailSession) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, user, password string) error {
-		if password != "right" {
-			return smtp.ErrAuthFailed
-		}
-		s.letter.user = user
-		return nil
-	}), nil
-}
-
-func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error { s.letter.from = from; return nil }
-
-func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if strings.HasPrefix(to, "nobody@") {
-		return &smtp.SMTPError{Code: 550, Message: "No such user"}
-	}
-	s.letter.to = append(s.letter.to, to)
-	return nil
-}
-
-func (s *mailSession) Data(r io.Reader) error {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	s.letter.data = string(data)
-	_, s.letter.tls = s.conn.TLSConnectionState()
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	s.server.got = append(s.server.got, s.letter)
-	return nil
-}
-
-func (s *mailSession) Reset()        { s.letter = letter{user: s.letter.user} }
-func (s *mailSession) Logout() error { return nil }
+// strict is a mail server that takes nothing without STARTTLS and a password.
+var strict = testkit.MailpitOptions{StartTLS: true, User: "gw", Password: "right"}
 
 // alertTo returns a message to an address.
 func alertTo(t *testing.T, address, application, member string) usage.AlertMessage {
@@ -148,22 +39,29 @@ func page(application string) string {
 	return "https://portal.example/p/apps/" + url.PathEscape(application) + "/analytics"
 }
 
-func mailTo(t *testing.T, s *mailServer, change func(*MailOptions)) *Mail {
+func mailTo(t *testing.T, s *testkit.Mailpit, change func(*MailOptions)) *Mail {
 	t.Helper()
-	o := MailOptions{Host: "127.0.0.1", Port: s.port, User: "gw", Password: "right", From: "perdiem@gw.example", Page: page}
+	o := MailOptions{Host: "127.0.0.1", Port: s.Port, User: "gw", Password: "right", From: "perdiem@gw.example", Page: page}
+	if s.Certificate != nil {
+		o.Roots = x509.NewCertPool()
+		o.Roots.AppendCertsFromPEM(s.Certificate)
+	}
 	change(&o)
 	m, err := NewMail(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.roots = s.roots
 	return m
 }
 
-// read returns a letter's header and text.
-func read(t *testing.T, data string) (mail.Header, string) {
+// one returns the only letter that came, its header and its text.
+func one(t *testing.T, s *testkit.Mailpit) (testkit.Letter, mail.Header, string) {
 	t.Helper()
-	m, err := mail.ReadMessage(strings.NewReader(data))
+	letters := s.Letters(t)
+	if len(letters) != 1 {
+		t.Fatalf("%d letters came: %+v", len(letters), letters)
+	}
+	m, err := mail.ReadMessage(strings.NewReader(string(s.Raw(t, letters[0]))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,25 +72,22 @@ func read(t *testing.T, data string) (mail.Header, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Header, strings.ReplaceAll(string(raw), "\r\n", "\n")
+	return letters[0], m.Header, strings.ReplaceAll(string(raw), "\r\n", "\n")
 }
 
 func TestMail(t *testing.T) {
-	s := serveMail(t, true, false)
+	s := testkit.StartMailpit(t, strict)
 	m := mailTo(t, s, func(*MailOptions) {})
 	if err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "ops@acme.example", "acmé", "m-日")); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.got) != 1 {
-		t.Fatalf("%d letters came", len(s.got))
+	l, header, text := one(t, s)
+	if l.From.Address != "perdiem@gw.example" || len(l.To) != 1 || l.To[0].Address != "ops@acme.example" || len(l.Bcc) != 0 || l.Username != "gw" {
+		t.Errorf("it came as %+v", l)
 	}
-	l := s.got[0]
-	if l.from != "perdiem@gw.example" || len(l.to) != 1 || l.to[0] != "ops@acme.example" || l.user != "gw" || !l.tls {
-		t.Errorf("the envelope is %+v", l)
-	}
-	header, text := read(t, l.data)
 	for name, want := range map[string]string{
 		"From": "<perdiem@gw.example>", "To": "<ops@acme.example>", "Message-Id": "<msg_1@gw.example>", "Date": "Mon, 23 Nov 2026 18:00:00 +0000", "Auto-Submitted": "auto-generated",
+		"Return-Path": "<perdiem@gw.example>", // of the envelope
 	} {
 		if got := header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -217,32 +112,29 @@ https://portal.example/p/apps/acm%C3%A9/analytics
 }
 
 func TestMailOfATest(t *testing.T) {
-	s := serveMail(t, true, false)
+	s := testkit.StartMailpit(t, strict)
 	m := mailTo(t, s, func(*MailOptions) {})
 	message := alertTo(t, "ops@acme.example", "acme\r\nBcc: x@y.example", "m-1")
 	message.Body = strings.Replace(message.Body, usage.AlertType, usage.TestAlertType, 1)
 	if err := m.Send(t.Context(), usage.AlertSettings{}, message); err != nil {
 		t.Fatal(err)
 	}
-	header, text := read(t, s.got[0].data)
+	_, header, text := one(t, s)
 	subject, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
 	if err != nil || !strings.HasPrefix(subject, "Test of the alerts of application acme") || header.Get("Bcc") != "" || !strings.Contains(text, "No limit is near.") || strings.Contains(text, "come near") {
 		t.Errorf("%v\n%s", header, text)
 	}
 }
 
-// Names that come from outside end no line, neither of a header nor of the text.
+// Names that come from outside end no line, neither of a header nor of the text, and name nobody else: Mailpit adds a Bcc where the envelope does.
 func TestMailTakesNoOrders(t *testing.T) {
-	s := serveMail(t, true, false)
+	s := testkit.StartMailpit(t, strict)
 	m := mailTo(t, s, func(*MailOptions) {})
 	bad := "a\r\nBcc: all@acme.example\r\n\r\n.\r\nRSET\u2028\u202e"
 	if err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "ops@acme.example", bad, bad)); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.got) != 1 || len(s.got[0].to) != 1 {
-		t.Fatalf("got %+v", s.got)
-	}
-	header, text := read(t, s.got[0].data)
+	_, header, text := one(t, s)
 	if header.Get("Bcc") != "" || strings.Contains(text, "\nBcc") || strings.Contains(text, "\n.") || strings.ContainsAny(text, "\u2028\u202e") || !strings.Contains(text, "have come near") {
 		t.Errorf("%v\n%s", header, text)
 	}
@@ -251,57 +143,54 @@ func TestMailTakesNoOrders(t *testing.T) {
 			t.Errorf("sent to %q", address)
 		}
 	}
-	if len(s.got) != 1 {
-		t.Errorf("%d letters came", len(s.got))
+	if letters := s.Letters(t); len(letters) != 1 {
+		t.Errorf("%d letters came", len(letters))
 	}
 }
 
 func TestMailEncryption(t *testing.T) {
 	anonymous := func(o *MailOptions) { o.User, o.Password = "", "" }
+	plain, encrypted, implicit := testkit.MailpitOptions{}, testkit.MailpitOptions{StartTLS: true}, testkit.MailpitOptions{ImplicitTLS: true}
 	for _, test := range []struct {
-		name                string
-		encrypted, implicit bool // the server
-		change              func(*MailOptions)
-		sent, tls           bool
+		name   string
+		server testkit.MailpitOptions // one that has encryption takes nothing without
+		change func(*MailOptions)
+		sent   bool
 	}{
-		{"required, and there", true, false, func(*MailOptions) {}, true, true},
-		{"required, and not there", false, false, anonymous, false, false},
-		{"implicit", false, true, func(o *MailOptions) { o.Encryption = ImplicitTLS; anonymous(o) }, true, true},
-		{"implicit, and not there", true, false, func(o *MailOptions) { o.Encryption = ImplicitTLS }, false, false},
-		{"opportunistic, and there", true, false, func(o *MailOptions) { o.Encryption = Opportunistic }, true, true},
-		{"opportunistic, and not there", false, false, func(o *MailOptions) { o.Encryption = Opportunistic; anonymous(o) }, true, false},
-		{"none", true, false, func(o *MailOptions) { o.Encryption = Unencrypted; anonymous(o) }, true, false},
-		{"a wrong password", true, false, func(o *MailOptions) { o.Password = "wrong" }, false, false},
+		{"required, and there", encrypted, anonymous, true},
+		{"required, and not there", plain, anonymous, false},
+		{"implicit, and there", implicit, func(o *MailOptions) { o.Encryption = ImplicitTLS; anonymous(o) }, true},
+		{"implicit, and not there", encrypted, func(o *MailOptions) { o.Encryption = ImplicitTLS; anonymous(o) }, false},
+		{"opportunistic, and there", encrypted, func(o *MailOptions) { o.Encryption = Opportunistic; anonymous(o) }, true},
+		{"opportunistic, and not there", plain, func(o *MailOptions) { o.Encryption = Opportunistic; anonymous(o) }, true},
+		{"none", plain, func(o *MailOptions) { o.Encryption = Unencrypted; anonymous(o) }, true},
+		{"none, though there is", encrypted, func(o *MailOptions) { o.Encryption = Unencrypted; anonymous(o) }, false},
+		{"a stranger's certificate", encrypted, func(o *MailOptions) { o.Roots = x509.NewCertPool(); anonymous(o) }, false},
+		{"a password", strict, func(*MailOptions) {}, true},
+		{"a wrong password", strict, func(o *MailOptions) { o.Password = "wrong" }, false},
+		{"a password, and TLS from the start", testkit.MailpitOptions{ImplicitTLS: true, User: "gw", Password: "right"}, func(o *MailOptions) { o.Encryption = ImplicitTLS }, true},
+		{"no password", strict, anonymous, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := serveMail(t, test.encrypted, test.implicit)
+			t.Parallel()
+			s := testkit.StartMailpit(t, test.server)
 			err := mailTo(t, s, test.change).Send(t.Context(), usage.AlertSettings{}, alertTo(t, "ops@acme.example", "acme", "m"))
-			if (err == nil) != test.sent || test.sent && len(s.got) != 1 {
-				t.Fatalf("%v, got %+v", err, s.got)
+			letters := s.Letters(t)
+			if (err == nil) != test.sent || len(letters) > 1 || (len(letters) == 1) != test.sent {
+				t.Fatalf("%v, got %+v", err, letters)
 			}
 			if err != nil && (strings.Contains(err.Error(), "right") || strings.Contains(err.Error(), "wrong")) {
 				t.Errorf("the error tells the password: %v", err)
 			}
-			if test.sent && s.got[0].tls != (test.tls && !test.implicit) && !test.implicit {
-				t.Errorf("encrypted: %t", s.got[0].tls)
-			}
 		})
 	}
-	t.Run("a stranger's certificate", func(t *testing.T) {
-		s := serveMail(t, true, false)
-		m := mailTo(t, s, func(*MailOptions) {})
-		m.roots = x509.NewCertPool()
-		if err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "ops@acme.example", "acme", "m")); err == nil {
-			t.Error("it was believed")
-		}
-	})
 }
 
 func TestMailThatIsNotTaken(t *testing.T) {
-	s := serveMail(t, true, false)
+	s := testkit.StartMailpit(t, testkit.MailpitOptions{StartTLS: true, User: "gw", Password: "right", Recipients: "^ops@"})
 	m := mailTo(t, s, func(*MailOptions) {})
-	if err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "nobody@acme.example", "acme", "m")); err == nil || len(s.got) != 0 {
-		t.Errorf("%v, got %+v", err, s.got)
+	if err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "nobody@acme.example", "acme", "m")); err == nil || len(s.Letters(t)) != 0 {
+		t.Errorf("%v, got %+v", err, s.Letters(t))
 	}
 	for _, o := range []MailOptions{{}, {Host: "h"}, {Host: "h", From: "nobody"}, {Host: "h", Port: 25, From: "a@b.example", User: "u", Password: "p", Encryption: Unencrypted}} {
 		if _, err := NewMail(o); err == nil {

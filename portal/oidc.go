@@ -3,12 +3,14 @@ package portal
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/perdiem/perdiem/answer"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 )
 
 // OIDCCallback is the path, below the portal's own, to which the issuer sends browsers back.
@@ -35,7 +37,7 @@ func (p *Portal) beginOIDC(v *visit) error {
 		p.goOn(v, a.next)
 		return nil
 	}
-	address, err := p.OIDC.Begin(v.r.Context(), a.secret)
+	address, err := p.OIDC.Begin(v.r.Context(), a.secret, p.From(v.r))
 	if err != nil {
 		return v.failOIDC(a, err)
 	}
@@ -50,12 +52,19 @@ func (p *Portal) finishOIDC(v *visit) error {
 		return errNotFound
 	}
 	a := v.attempt()
-	v.keepAttempt("", -1) // an answer is good once
 	query, err := url.ParseQuery(v.r.URL.RawQuery)
 	if err != nil {
 		return fault.New(fault.Invalid, "The address could not be read.")
 	}
-	account, err := p.OIDC.Finish(v.r.Context(), a.secret, query)
+	account, err := p.OIDC.Finish(v.r.Context(), a.secret, query, p.From(v.r))
+	if errors.Is(err, identity.ErrNotBegun) { // the attempt, if there is one, waits for another answer
+		if v.account != nil { // by another tab
+			p.goOn(v, "")
+			return nil
+		}
+		return v.failOIDC(a, err)
+	}
+	v.keepAttempt("", -1) // an answer is good once
 	if err == nil {
 		err = v.signedIn(account)
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 // openOIDCSite is a site whose people may sign in at a real issuer.
-func openOIDCSite(t *testing.T, issuer *testkit.Issuer) *site {
+func openOIDCSite(t *testing.T, issuer *testkit.Issuer, change ...func(*Options)) *site {
 	t.Helper()
-	s := openSite(t, sample, func(o *Options) {
+	return openSite(t, sample, append(change, func(o *Options) {
 		redirect := o.URL.String() + OIDCCallback
 		issuer.Portal(t, redirect, false)
 		oidc, err := identity.NewOIDC(identity.OIDCOptions{
@@ -27,8 +27,7 @@ func openOIDCSite(t *testing.T, issuer *testkit.Issuer) *site {
 		}
 		t.Cleanup(oidc.Close)
 		o.OIDC = oidc
-	})
-	return s
+	})...)
 }
 
 // atIssuer goes on at the issuer, and returns the path and query with which the browser is sent back.
@@ -100,8 +99,94 @@ func TestOIDCSignIn(t *testing.T) {
 	if again := b.get("/signin/oidc?next=/apps/acme"); again.header.Get("Location") != "/apps/acme" {
 		t.Errorf("signed in already: %v", again.header)
 	}
-	if twice := b.get(back); twice.status != 403 {
-		t.Errorf("the answer again: %d", twice.status)
+	if twice := b.get(back); twice.status != 303 || twice.header.Get("Location") != "/apps" {
+		t.Errorf("the answer again, by somebody who is signed in: %d %v", twice.status, twice.header)
+	}
+	kept := s.browser("")
+	r := kept.request("GET", back, nil)
+	r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	before := issuer.Asked(t, "/token")
+	if again := kept.do(r); again.status != 403 || !strings.Contains(again.body, "used already") || issuer.Asked(t, "/token") != before {
+		t.Errorf("the answer again, with the attempt kept: %d %s", again.status, again.body)
+	}
+}
+
+// Of two tabs in which somebody begins, the first to return leaves the other's attempt alone, and returns to somebody who is signed in afterwards.
+func TestOIDCTabs(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	s := openOIDCSite(t, issuer)
+	issuer.Person(t, map[string]any{"sub": "1", "email": "viewer@acme.example", "email_verified": true})
+	b := s.browser("")
+	begin := func(next string) (back string) {
+		return b.atIssuer(b.get("/signin/oidc?next=" + next).header.Get("Location"))
+	}
+	first, second := begin("/apps"), begin("/apps/acme/analytics") // whose attempt is the one that the browser keeps
+	if got := b.get(first); got.status != 403 || len(got.header.Values("Set-Cookie")) > 0 {
+		t.Errorf("the first: %d %v", got.status, got.header)
+	}
+	if got := b.get(second); got.status != 303 || got.header.Get("Location") != "/apps/acme/analytics" {
+		t.Fatalf("the second: %d %v", got.status, got.header)
+	}
+	if got := b.get(first); got.status != 303 || got.header.Get("Location") != "/apps" {
+		t.Errorf("the first, now that the second has signed in: %d %v", got.status, got.header)
+	}
+}
+
+// Anybody can come back with junk: each attempt has the issuer asked once, and each network so often only.
+func TestOIDCJunk(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	s := openOIDCSite(t, issuer)
+	b := s.browser("")
+	junk := func() (back string) {
+		to, err := url.Parse(b.get("/signin/oidc").header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return OIDCCallback + "?" + url.Values{"state": {to.Query().Get("state")}, "code": {"junk"}}.Encode()
+	}
+	for range 30 {
+		if got := b.get(junk()); got.status != 403 {
+			t.Errorf("junk: %d", got.status)
+		}
+	}
+	if asked := issuer.Asked(t, "/token"); asked != 30 {
+		t.Errorf("the issuer was asked %d times", asked)
+	}
+	got := b.get("/signin/oidc")
+	if got.status != 429 || !strings.Contains(got.body, "try again in") || !strings.Contains(got.body, `id="password"`) {
+		t.Errorf("one more: %d %s", got.status, got.body)
+	}
+}
+
+// With TLS no other host and no page without it can set the attempt.
+func TestOIDCAttemptIsForTLS(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	for address, secure := range map[string]bool{"https://portal.example/base": true, "http://127.0.0.1:8081": false} {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := openOIDCSite(t, issuer, func(o *Options) { o.URL = u })
+		begun := s.browser("").get("/signin/oidc")
+		c := cookie(t, begun)
+		if begun.status != 303 || c.Secure != secure || (c.Name == "__Host-"+attemptCookie) != secure || c.Path != "/" || c.Domain != "" || !c.HttpOnly {
+			t.Errorf("%s: %d %v", address, begun.status, c)
+		}
+		// A cookie of the other name is no attempt.
+		to, err := url.Parse(begun.header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := s.browser("")
+		back := other.request("GET", OIDCCallback+"?"+url.Values{"state": {to.Query().Get("state")}, "code": {"c"}}.Encode(), nil)
+		name := attemptCookie
+		if !secure {
+			name = "__Host-" + attemptCookie
+		}
+		back.AddCookie(&http.Cookie{Name: name, Value: c.Value})
+		if got := other.do(back); got.status != 403 || !strings.Contains(got.body, "another browser") {
+			t.Errorf("%s: an attempt under the name %s: %d %s", address, name, got.status, got.body)
+		}
 	}
 }
 

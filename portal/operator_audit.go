@@ -43,6 +43,7 @@ var auditWords = map[string]string{
 	registry.ActionAddAccount:    "Account added",
 	registry.ActionSetPassword:   "Password set",
 	registry.ActionSetOperator:   "Operator's right",
+	registry.ActionLinkAccount:   "Account linked to a sign-in",
 	registry.ActionRemoveAccount: "Account removed",
 	registry.ActionEndSessions:   "Signed out everywhere",
 	registry.ActionGrant:         "Granted",

@@ -14,10 +14,16 @@ import (
 // sessions. Wherever an email is given it may be in any case; one that breaks the rule of [ParseEmail] is [fault.Invalid], and one without an
 // account is [fault.NotFound]. Changes land in the audit, without a password or its hash; of sessions, that all of an account were ended.
 type Accounts interface {
-	// AddAccount adds an account and returns it. [fault.Conflict] where its email has one already, or where there are [MaxAccounts].
+	// AddAccount adds an account and returns it. [fault.Conflict] where its email has one already, or its subject, or where there are [MaxAccounts]. A subject that
+	// is not zero is [fault.Invalid] as in [Subject.Validate].
 	AddAccount(ctx context.Context, n NewAccount, actor string) (Account, error)
 	// Account returns the account of an email.
 	Account(ctx context.Context, email string) (Account, error)
+	// AccountOf returns the account to which somebody at an issuer is linked. [fault.NotFound] where there is none.
+	AccountOf(ctx context.Context, s Subject) (Account, error)
+	// Link links an account to somebody at an issuer, who alone signs in to it from there from then on; a link to another issuer is replaced. [fault.Invalid] as in
+	// [Subject.Validate]; [fault.Conflict] where the account is linked to somebody else at that issuer, or they to another account.
+	Link(ctx context.Context, email string, s Subject, actor string) error
 	// Accounts returns up to limit accounts, 1 to [MaxAccountPage], in order of their emails, of those that follow after; an empty after begins
 	// with the first. next is what to go on from, and empty where no more follow.
 	Accounts(ctx context.Context, after string, limit int) (accounts []Account, next string, err error)
@@ -61,6 +67,8 @@ const (
 	MaxSessions     = 100     // of an account
 	MaxSessionData  = 4 << 10 // bytes
 	MaxPasswordHash = 512     // bytes
+	MaxIssuer       = 2048    // bytes
+	MaxSubject      = 255     // bytes of its name: OpenID Connect Core 1.0, section 2
 )
 
 // Account is somebody who may sign in to the portal.
@@ -71,6 +79,26 @@ type Account struct {
 	Created  time.Time
 	// Stamp changes whenever all sessions of the account end. A session bears the stamp of the account as it was when somebody signed in.
 	Stamp int64
+	// Subject is who alone signs in to the account at an issuer; zero: nobody did yet.
+	Subject Subject
+}
+
+// Subject is somebody at an issuer, under whatever email. The zero value is nobody.
+type Subject struct {
+	Issuer string // as it names itself
+	Name   string // what the issuer calls them for good: sub
+}
+
+// Validate reports, as [fault.Invalid], a part that is missing or too long.
+func (s Subject) Validate() error {
+	switch {
+	case s.Issuer == "" || len(s.Issuer) > MaxIssuer:
+		return fault.New(fault.Invalid, "an issuer of %d bytes: must be 1 to %d", len(s.Issuer), MaxIssuer)
+	case s.Name == "" || len(s.Name) > MaxSubject:
+		return fault.New(fault.Invalid, "a subject of %d bytes: must be 1 to %d", len(s.Name), MaxSubject)
+	default:
+		return nil
+	}
 }
 
 // NewAccount is an account about to be added.
@@ -78,6 +106,7 @@ type NewAccount struct {
 	Email    string
 	Operator bool
 	Password string // as in [Account]
+	Subject  Subject
 }
 
 // Role says what somebody may do with an application that is granted to them.

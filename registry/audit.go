@@ -54,6 +54,7 @@ const (
 	ActionAddAccount    = "account.add"
 	ActionSetPassword   = "account.password"
 	ActionSetOperator   = "account.operator"
+	ActionLinkAccount   = "account.link"
 	ActionRemoveAccount = "account.remove"
 	ActionEndSessions   = "account.signout"
 	ActionGrant         = "grant.set"

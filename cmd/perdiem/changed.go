@@ -32,7 +32,7 @@ var atStart = []struct {
 	{"retention_days", func(c *config) any { return c.RetentionDays }},
 	{"history_days", func(c *config) any { return c.HistoryDays }},
 	{"alerts", func(c *config) any { return c.Alerts }},
-	{"smtp", func(c *config) any { return c.SMTP }},
+	{"smtp", func(c *config) any { return c.smtpTold() }},
 	{"catalog", func(c *config) any { return c.Catalog }},
 	{"operator_key_file", func(c *config) any { return c.OperatorKeyFile }},
 	{"day", func(c *config) any { return dayText(c.Day) }},
@@ -81,7 +81,7 @@ func dayText(r quota.DayRule) string { return r.Zone() + " " + r.Starts() }
 // callerSources are what the sources are told, in a form that can be compared.
 type callerSources struct {
 	options []any
-	roots   []*x509.CertPool // that issuers prove who they are to, by source; nil: the system's
+	roots   []*x509.CertPool // that issuers and mail servers prove who they are to, by source; nil: the system's
 	header  string
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/testkit"
+	"github.com/perdiem/perdiem/notify"
 )
 
 // TestChangedKeys tells of each key of perdiem.yaml that it has changed, and of none that has not.
@@ -60,7 +61,7 @@ func TestChangedKeys(t *testing.T) {
 	}
 }
 
-// TestChangedAuthorities replaces the certificates by which an issuer is known, by others of the same name.
+// TestChangedAuthorities replaces the certificates by which issuers and a mail server are known, by others of the same name.
 func TestChangedAuthorities(t *testing.T) {
 	pool := func() *x509.CertPool {
 		t.Helper()
@@ -75,7 +76,7 @@ func TestChangedAuthorities(t *testing.T) {
 		return p
 	}
 	told := func(roots *x509.CertPool) *config {
-		return &config{Identity: identityConfig{Sources: []sourceConfig{{JWT: &identity.JWTOptions{Roots: roots}}, {Introspection: &identity.IntrospectionOptions{Roots: roots}}}}}
+		return &config{SMTP: &notify.MailOptions{Roots: roots}, OIDC: &identity.OIDCOptions{Roots: roots}, Identity: identityConfig{Sources: []sourceConfig{{JWT: &identity.JWTOptions{Roots: roots}}, {Introspection: &identity.IntrospectionOptions{Roots: roots}}}}}
 	}
 	one, other := pool(), pool()
 	for _, c := range []struct {
@@ -85,9 +86,9 @@ func TestChangedAuthorities(t *testing.T) {
 		{one, one, nil},
 		{one, one.Clone(), nil},
 		{nil, nil, nil},
-		{one, other, []string{"identity"}},
-		{one, nil, []string{"identity"}},
-		{nil, one, []string{"identity"}},
+		{one, other, []string{"smtp", "identity", "oidc"}},
+		{one, nil, []string{"smtp", "identity", "oidc"}},
+		{nil, one, []string{"smtp", "identity", "oidc"}},
 	} {
 		if got := changedKeys(told(c.from), told(c.to)); !slices.Equal(got, c.want) {
 			t.Errorf("%p, then %p: %v, want %v", c.from, c.to, got, c.want)

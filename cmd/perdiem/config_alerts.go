@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"net/mail"
 	"net/netip"
 
@@ -45,6 +46,7 @@ func (p *configParser) smtp(n yamldoc.Node) {
 		},
 		"user":     func(n yamldoc.Node) { p.set(n, p.text, &o.User) },
 		"password": func(n yamldoc.Node) { p.set(n, p.secret, &o.Password) },
+		"ca":       func(n yamldoc.Node) { o.Roots = p.authorities(n) },
 		"from": func(n yamldoc.Node) {
 			text, ok := p.text(n)
 			if !ok {
@@ -71,4 +73,14 @@ func (p *configParser) smtp(n yamldoc.Node) {
 	case o.User != "" && o.Encryption == notify.Unencrypted:
 		n.Problem("tls: none would send the password for everybody to read; leave user and password out, or tls")
 	}
+}
+
+// smtpTold returns what is told of the mail server, in a form that can be compared.
+func (c *config) smtpTold() callerSources {
+	if c.SMTP == nil {
+		return callerSources{}
+	}
+	o := *c.SMTP
+	o.Roots = nil
+	return callerSources{options: []any{o}, roots: []*x509.CertPool{c.SMTP.Roots}}
 }

@@ -244,7 +244,7 @@ func (p *configParser) secret(n yamldoc.Node) (string, bool) {
 	return secret, true
 }
 
-// authorities returns the certificates of a file in PEM that vouch for an issuer's.
+// authorities returns the certificates of a file in PEM that vouch for an issuer's or a mail server's.
 func (p *configParser) authorities(n yamldoc.Node) *x509.CertPool {
 	name, ok := p.path(n)
 	if !ok {

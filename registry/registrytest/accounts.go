@@ -145,6 +145,67 @@ func testAccountErrors(t *testing.T, f *fixture) {
 	f.wantAudit(t, registry.AuditEntry{Actor: "operator", Action: registry.ActionAddAccount, Subject: "account ann@example.com", After: "developer"})
 }
 
+// testLinks has accounts linked to those who sign in to them at an issuer.
+func testLinks(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	one, other := registry.Subject{Issuer: "https://id.example", Name: "1"}, registry.Subject{Issuer: "https://id.example", Name: "2"}
+	f.account(t, "ann@example.com")
+	bob, err := f.AddAccount(ctx, registry.NewAccount{Email: "bob@example.com", Subject: other}, "oidc")
+	if err != nil || bob.Subject != other {
+		t.Fatalf("AddAccount: %+v, %v", bob, err)
+	}
+	if got, err := f.AccountOf(ctx, other); got != bob || err != nil {
+		t.Errorf("AccountOf: %+v, %v; want %+v", got, err, bob)
+	}
+	for _, s := range []registry.Subject{{}, one, {Issuer: "https://other.example", Name: "2"}, {Issuer: "https://id.example"}} { // ann's is linked to nobody
+		_, err := f.AccountOf(ctx, s)
+		wantKind(t, "AccountOf", err, fault.NotFound)
+	}
+	for range 2 {
+		if err := f.Link(ctx, "Ann@example.com", one, "oidc"); err != nil {
+			t.Fatalf("Link: %v", err)
+		}
+	}
+	if got, err := f.AccountOf(ctx, one); got.Email != "ann@example.com" || got.Subject != one || err != nil {
+		t.Errorf("AccountOf: %+v, %v", got, err)
+	}
+	_, err = f.AddAccount(ctx, registry.NewAccount{Email: "cy@example.com", Subject: one}, "")
+	wantKind(t, "AddAccount of somebody who has one", err, fault.Conflict)
+	wantKind(t, "Link to somebody else", f.Link(ctx, "ann@example.com", registry.Subject{Issuer: one.Issuer, Name: "3"}, ""), fault.Conflict)
+	wantKind(t, "Link to somebody who has one", f.Link(ctx, "ann@example.com", other, ""), fault.Conflict)
+	wantKind(t, "Link of nobody's account", f.Link(ctx, "nobody@example.com", registry.Subject{Issuer: "i", Name: "n"}, ""), fault.NotFound)
+	for _, s := range []registry.Subject{
+		{},
+		{Issuer: "i"},
+		{Name: "n"},
+		{Issuer: "i", Name: strings.Repeat("n", registry.MaxSubject+1)},
+		{Issuer: strings.Repeat("i", registry.MaxIssuer+1), Name: "n"},
+	} {
+		wantKind(t, "Link", f.Link(ctx, "ann@example.com", s, ""), fault.Invalid)
+		if s != (registry.Subject{}) {
+			_, err := f.AddAccount(ctx, registry.NewAccount{Email: "cy@example.com", Subject: s}, "")
+			wantKind(t, "AddAccount", err, fault.Invalid)
+		}
+	}
+	elsewhere := registry.Subject{Issuer: "https://new.example", Name: "1"}
+	if err := f.Link(ctx, "ann@example.com", elsewhere, "oidc"); err != nil {
+		t.Errorf("Link to another issuer: %v", err)
+	}
+	_, err = f.AccountOf(ctx, one)
+	wantKind(t, "AccountOf whom the account was linked to before", err, fault.NotFound)
+	f.wantAudit(t,
+		registry.AuditEntry{Actor: "oidc", Action: registry.ActionLinkAccount, Subject: "account ann@example.com", Before: "https://id.example", After: "https://new.example"},
+		registry.AuditEntry{Actor: "oidc", Action: registry.ActionLinkAccount, Subject: "account ann@example.com", After: "https://id.example"},
+		registry.AuditEntry{Actor: "oidc", Action: registry.ActionAddAccount, Subject: "account bob@example.com", After: "developer without password"},
+	)
+	if err := f.RemoveAccount(ctx, "bob@example.com", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Link(ctx, "ann@example.com", other, "oidc"); err != nil {
+		t.Errorf("Link to somebody whose account was removed: %v", err)
+	}
+}
+
 func testAccountPages(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	want := []string{"a-b@example.com", "a.b@example.com", "ab@example.com", "b@example.com", "ba@example.com"}

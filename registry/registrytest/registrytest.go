@@ -72,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"accounts", testAccounts},
 		{"accounts that cannot be", testAccountErrors},
 		{"accounts page by page", testAccountPages},
+		{"accounts of those who sign in elsewhere", testLinks},
 		{"grants", testGrants},
 		{"grants that cannot be", testGrantErrors},
 		{"a removed application's grants", testRemovalWithdraws},

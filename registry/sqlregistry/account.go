@@ -9,7 +9,7 @@ import (
 	"github.com/perdiem/perdiem/registry"
 )
 
-const accountColumns = "email, operator, password, created, stamp"
+const accountColumns = "email, operator, password, created, stamp, issuer, subject"
 
 // AddAccount adds an account.
 func (r *Registry) AddAccount(ctx context.Context, n registry.NewAccount, actor string) (registry.Account, error) {
@@ -20,7 +20,14 @@ func (r *Registry) AddAccount(ctx context.Context, n registry.NewAccount, actor 
 	if err := checkPasswordHash(n.Password); err != nil {
 		return registry.Account{}, err
 	}
-	a := registry.Account{Email: email, Operator: n.Operator, Password: n.Password, Created: fromMillis(millis(r.now())), Stamp: registry.NewStamp()}
+	if n.Subject != (registry.Subject{}) {
+		if err := n.Subject.Validate(); err != nil {
+			return registry.Account{}, err
+		}
+	}
+	a := registry.Account{
+		Email: email, Operator: n.Operator, Password: n.Password, Created: fromMillis(millis(r.now())), Stamp: registry.NewStamp(), Subject: n.Subject,
+	}
 	err = r.write(ctx, func(tx *sql.Tx) error {
 		var count int
 		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM accounts").Scan(&count); err != nil {
@@ -29,8 +36,11 @@ func (r *Registry) AddAccount(ctx context.Context, n registry.NewAccount, actor 
 		if count >= registry.MaxAccounts {
 			return fault.New(fault.Conflict, "there are %d accounts, and no more may be: remove those that nobody uses", count)
 		}
-		added, err := tx.ExecContext(ctx, "INSERT INTO accounts ("+accountColumns+") VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING",
-			a.Email, asInt(a.Operator), a.Password, millis(a.Created), a.Stamp)
+		if err := checkUnlinked(ctx, tx, a.Subject); err != nil {
+			return err
+		}
+		added, err := tx.ExecContext(ctx, "INSERT INTO accounts ("+accountColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (email) DO NOTHING",
+			a.Email, asInt(a.Operator), a.Password, millis(a.Created), a.Stamp, a.Subject.Issuer, a.Subject.Name)
 		if err != nil {
 			return err
 		}
@@ -98,11 +108,64 @@ func readAccount(ctx context.Context, q querier, email string) (registry.Account
 	return a, err
 }
 
+// AccountOf returns the account to which somebody at an issuer is linked.
+func (r *Registry) AccountOf(ctx context.Context, s registry.Subject) (registry.Account, error) {
+	a, err := readAccountOf(ctx, r.reader, s)
+	return a, r.failure(err)
+}
+
+func readAccountOf(ctx context.Context, q querier, s registry.Subject) (registry.Account, error) {
+	// The second condition is the index's.
+	row := q.QueryRowContext(ctx, "SELECT "+accountColumns+" FROM accounts WHERE issuer = $1 AND subject = $2 AND subject <> ''", s.Issuer, s.Name)
+	a, err := scanAccount(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fault.New(fault.NotFound, "no account is linked to %.64q at %.64q", s.Name, s.Issuer)
+	}
+	return a, err
+}
+
+// checkUnlinked keeps somebody at an issuer from being linked to a second account.
+func checkUnlinked(ctx context.Context, tx *sql.Tx, s registry.Subject) error {
+	a, err := readAccountOf(ctx, tx, s)
+	switch {
+	case err == nil:
+		return fault.New(fault.Conflict, "whoever signs in so is linked to the account %s already", a.Email)
+	case fault.KindOf(err) == fault.NotFound:
+		return nil
+	default:
+		return err
+	}
+}
+
+// Link links an account to somebody at an issuer.
+func (r *Registry) Link(ctx context.Context, email string, s registry.Subject, actor string) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	return r.changeAccount(ctx, email, func(tx *sql.Tx, a registry.Account) error {
+		if a.Subject == s {
+			return errRollback
+		}
+		if a.Subject.Issuer == s.Issuer {
+			return fault.New(fault.Conflict, "the account %s is linked to somebody else there", a.Email)
+		}
+		if err := checkUnlinked(ctx, tx, s); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE accounts SET issuer = $1, subject = $2 WHERE email = $3", s.Issuer, s.Name, a.Email); err != nil {
+			return err
+		}
+		return r.record(ctx, tx, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionLinkAccount, Subject: "account " + a.Email, Before: a.Subject.Issuer, After: s.Issuer,
+		})
+	})
+}
+
 // scanAccount reads one row of accountColumns.
 func scanAccount(row interface{ Scan(...any) error }) (registry.Account, error) {
 	var a registry.Account
 	var created sql.NullInt64
-	if err := row.Scan(&a.Email, &a.Operator, &a.Password, &created, &a.Stamp); err != nil {
+	if err := row.Scan(&a.Email, &a.Operator, &a.Password, &created, &a.Stamp, &a.Subject.Issuer, &a.Subject.Name); err != nil {
 		return registry.Account{}, err
 	}
 	a.Created = fromMillis(created)

@@ -21,7 +21,7 @@ func TestAccountsAreBounded(t *testing.T) {
 	r := openAt(t, file(t), registrytest.NewClock())
 	defer closed(t, r)
 	fill(t, r, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) "+
-		"INSERT INTO accounts ("+accountColumns+") SELECT 'u' || i || '@example.com', 0, '', 0, 1 FROM n", registry.MaxAccounts-1)
+		"INSERT INTO accounts ("+accountColumns+") SELECT 'u' || i || '@example.com', 0, '', 0, 1, '', '' FROM n", registry.MaxAccounts-1)
 	if _, err := r.AddAccount(t.Context(), registry.NewAccount{Email: "ann@example.com"}, ""); err != nil {
 		t.Errorf("the last: %v", err)
 	}
@@ -53,7 +53,7 @@ func TestGrantsAreBounded(t *testing.T) {
 	if err := grant("ann@example.com", "acme", registry.Admin); err != nil {
 		t.Errorf("another role: %v", err)
 	}
-	fill(t, r, numbers+"INSERT INTO accounts ("+accountColumns+") SELECT 'u' || i || '@example.com', 0, '', 0, 1 FROM n")
+	fill(t, r, numbers+"INSERT INTO accounts ("+accountColumns+") SELECT 'u' || i || '@example.com', 0, '', 0, 1, '', '' FROM n")
 	fill(t, r, numbers+"INSERT INTO grants (email, application, role) SELECT 'u' || i || '@example.com', 'beta', 'viewer' FROM n")
 	if err := grant("bob@example.com", "beta", registry.Viewer); err != nil {
 		t.Errorf("an application's last: %v", err)
