@@ -177,6 +177,9 @@ const (
 type AlertStore interface {
 	// AlertSettings returns an application's settings: zero where none were set. They hold a secret.
 	AlertSettings(ctx context.Context, application string) (AlertSettings, error)
+	// AllAlertSettings returns the settings of all applications that have some, and their version, which changes whenever any of them does. Where
+	// that is the version that is known already, it returns none. 0 is no version.
+	AllAlertSettings(ctx context.Context, known int64) (all map[string]AlertSettings, version int64, err error)
 	// SetAlertSettings sets them. The audit tells of it, without the secret. [fault.NotFound] where the catalog has no such application;
 	// [fault.Invalid] as in [AlertSettings.Validate].
 	SetAlertSettings(ctx context.Context, application string, s AlertSettings, actor string) error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -27,18 +28,41 @@ type alertMemory struct {
 	raised   map[quota.Date]map[usage.Crossing]bool // guarded by mu
 	messages []usage.AlertMessage                   // guarded by mu
 	err      error                                  // guarded by mu
+	version  int64                                  // guarded by mu: of the settings
+	asked    int                                    // guarded by mu: how often the store was asked for anything
+	near     []usage.Near                           // who is near a limit
 	testing  bool                                   // only tests are to come
 }
 
 func (m *alertMemory) AlertSettings(_ context.Context, application string) (usage.AlertSettings, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked++
 	return m.settings[application], m.err
+}
+
+func (m *alertMemory) AllAlertSettings(_ context.Context, known int64) (map[string]usage.AlertSettings, int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked++
+	if m.err != nil || m.version == known {
+		return nil, known, m.err
+	}
+	return maps.Clone(m.settings), m.version, nil
+}
+
+// set sets an application's settings, as another process may.
+func (m *alertMemory) set(application string, s usage.AlertSettings) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settings[application] = s
+	m.version++
 }
 
 func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked++
 	if m.err != nil {
 		return m.err
 	}
@@ -65,6 +89,36 @@ func (m *alertMemory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.err = err
+}
+
+// asks returns how often the store was asked.
+func (m *alertMemory) asks() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked
+}
+
+// tell tells of those who are near.
+func (m *alertMemory) tell(tell func(usage.Near)) {
+	for _, n := range m.near {
+		tell(n)
+	}
+}
+
+// told returns the limits that the messages tell of, by application.
+func (m *alertMemory) told(t *testing.T) map[string][]usage.AlertLimit {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	told := map[string][]usage.AlertLimit{}
+	for _, message := range m.messages {
+		var alert usage.Alert
+		if err := json.Unmarshal([]byte(message.Body), &alert); err != nil {
+			t.Fatal(err)
+		}
+		told[message.Application] = append(told[message.Application], alert.Data.Limits...)
+	}
+	return told
 }
 
 // kind is the type that messages are to have.
@@ -110,7 +164,7 @@ func (m *alertMemory) want(t *testing.T, want ...string) {
 const hookSecret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 func newAlertMemory() *alertMemory {
-	return &alertMemory{settings: map[string]usage.AlertSettings{
+	return &alertMemory{version: 1, settings: map[string]usage.AlertSettings{
 		"acme":  {WebhookURL: "https://acme.example", WebhookSecret: hookSecret},
 		"mails": {Mail: []string{"a@b.example", "c@d.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
 	}}
@@ -123,7 +177,7 @@ func watching(t *testing.T, ways []usage.AlertWay, f func(c *calling, store *ale
 		stop := func() {}
 		start := func() *usage.Alerts {
 			stop()
-			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Members: store.tell, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -278,6 +332,154 @@ func TestAlertsAreNoFlood(t *testing.T) {
 			t.Errorf("told of (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// A hundred thousand applications call, of which a thousand have alerts: the store is asked a few times a second, and everybody is told of in one.
+func TestAlertsOfManyApplications(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		for i := range 1000 {
+			store.set(fmt.Sprint("alerted-", i), usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		asked := store.asks()
+		for i := range 99_000 {
+			a.Called(c.today().Date, fmt.Sprint("other-", i), "*", 80, 100)
+		}
+		for i := range 1000 {
+			a.Called(c.today().Date, fmt.Sprint("alerted-", i), "*", 80, 100)
+		}
+		time.Sleep(soon)
+		if told := store.told(t); len(told) != 1000 {
+			t.Errorf("told of %d applications, want 1000", len(told))
+		}
+		if asked = store.asks() - asked; asked > 10 {
+			t.Errorf("the store was asked %d times in two seconds", asked)
+		}
+	})
+}
+
+// Settings hold within a second of their change, whoever made it, for those who are near a limit already.
+func TestAlertsFollowTheirSettings(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		a.Called(c.today().Date, "beta", "*", 80, 100)
+		a.Near(usage.Near{Day: c.today().Date, Application: "beta", Endpoint: "*", Member: "m-1", Percent: 92})
+		time.Sleep(soon)
+		store.want(t)
+		store.near = []usage.Near{{Day: c.today().Date, Application: "beta", Endpoint: "*", Member: "m-1", Percent: 92}}
+		store.set("beta", usage.AlertSettings{WebhookURL: "https://beta.example", WebhookSecret: hookSecret})
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member * 90% m-1:92")
+		a.Called(c.today().Date, "beta", "*", 80, 100)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100")
+		store.set("beta", usage.AlertSettings{})
+		time.Sleep(soon)
+		a.Called(c.today().Date, "beta", "*", 100, 100)
+		time.Sleep(soon)
+		store.want(t)
+	})
+}
+
+// Of more members than are told of a day, those with the highest percentages are.
+func TestAlertsTellOfTheNearest(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		near := func(member string, percent int) {
+			a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: member, Percent: percent})
+		}
+		for i := range 40 {
+			near(fmt.Sprint("first-", i), 75)
+		}
+		time.Sleep(soon)
+		for i := range 5000 {
+			percent := 75 + i*7919%20
+			if i%100 == 0 {
+				percent = 95 + i/1000
+			}
+			near(fmt.Sprint("m-", i), percent)
+		}
+		for i := range 40 {
+			near(fmt.Sprint("first-", i), 91) // who was told of is told of again
+		}
+		time.Sleep(time.Hour)
+		told := store.told(t)["acme"]
+		members := map[string]int{}
+		for _, l := range told {
+			for _, m := range l.Members {
+				members[m.ID] = m.Percent
+			}
+		}
+		for i := range 40 {
+			if members[fmt.Sprint("first-", i)] != 91 {
+				t.Errorf("first-%d: %d%%", i, members[fmt.Sprint("first-", i)])
+			}
+		}
+		for i := 0; i < 5000; i += 100 {
+			if members[fmt.Sprint("m-", i)] < 95 {
+				t.Errorf("m-%d is not told of", i)
+			}
+		}
+		if len(members) != usage.MaxNear {
+			t.Errorf("told of %d members, want %d", len(members), usage.MaxNear)
+		}
+	})
+}
+
+// What waits while the store fails is bounded, and the store is left in peace.
+func TestAlertsAreBoundedWhileTheStoreFails(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		const applications, members = 1100, 100
+		for i := range applications {
+			store.set(fmt.Sprint("app-", i), usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		boom := errors.New("boom")
+		store.fail(boom)
+		for i := range applications {
+			for m := range 2 * members {
+				a.Near(usage.Near{Day: c.today().Date, Application: fmt.Sprint("app-", i), Endpoint: "*", Member: fmt.Sprint("m-", m), Percent: 80})
+			}
+		}
+		time.Sleep(time.Minute)
+		if asked := store.asks(); asked > 1000 {
+			t.Errorf("the store that fails was asked %d times in a minute", asked)
+		}
+		store.fail(nil)
+		time.Sleep(time.Minute)
+		sum := 0
+		for _, limits := range store.told(t) {
+			for _, l := range limits {
+				sum += len(l.Members)
+			}
+		}
+		if sum != 100_000 {
+			t.Errorf("told of %d members, want 100,000", sum)
+		}
+	})
+}
+
+// BenchmarkCalled has an application called that has no alerts, and one that has.
+func BenchmarkCalled(b *testing.B) {
+	store := newAlertMemory()
+	for i := range 1000 {
+		store.set(fmt.Sprint("alerted-", i), usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+	}
+	today := day("2026-11-23")
+	a, err := usage.OpenAlerts(b.Context(), usage.AlertOptions{Store: store, Day: numbers().day, Ways: hooks, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, application := range []string{"other-", "alerted-"} {
+		names := make([]string, 100_000)
+		for i := range names {
+			names[i] = fmt.Sprint(application, i%1000)
+		}
+		b.Run(application, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				a.Called(today.Date, names[i%len(names)], "*", 80, 100)
+			}
+		})
+	}
 }
 
 func TestAlertsWhileTheStoreFails(t *testing.T) {

@@ -27,6 +27,7 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 		run  func(*testing.T, *fixture, usage.AlertStore)
 	}{
 		{"settings", testAlertSettings},
+		{"all settings", testAllAlertSettings},
 		{"crossings", testCrossings},
 		{"messages", testAlertMessages},
 		{"a removed application's", testAlertsOfRemoved},
@@ -95,6 +96,41 @@ func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
 	wantKind(t, "an unknown application", s.SetAlertSettings(ctx, "nobody", whole, ""), fault.NotFound)
 	whole.WebhookSecret = "secret"
 	wantKind(t, "settings that cannot be", s.SetAlertSettings(ctx, "acme", whole, ""), fault.Invalid)
+}
+
+func testAllAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	known := int64(0)
+	want := func(what string, changed bool, want map[string]usage.AlertSettings) {
+		t.Helper()
+		got, version, err := s.AllAlertSettings(ctx, known)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil || (version != known) != changed || version == 0 {
+			t.Errorf("%s: version %d after %d, %v (-want +got):\n%s", what, version, known, err, diff)
+		}
+		known = version
+	}
+	want("at first", true, map[string]usage.AlertSettings{})
+	want("at first, again", false, nil)
+	acme, beta := usage.AlertSettings{Mail: []string{"ops@acme.example"}}, usage.AlertSettings{Thresholds: []int{60}, Mail: []string{"ops@beta.example"}}
+	set := func(application string, to usage.AlertSettings) {
+		t.Helper()
+		if err := s.SetAlertSettings(ctx, application, to, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("acme", acme)
+	set("beta", beta)
+	want("two are set", true, map[string]usage.AlertSettings{"acme": acme, "beta": beta})
+	set("beta", beta)
+	want("one is set to what it is", false, nil)
+	beta.Thresholds = nil
+	set("beta", beta)
+	want("one is changed", true, map[string]usage.AlertSettings{"acme": acme, "beta": beta})
+	without := Catalog()
+	without.Applications = without.Applications[1:]
+	f.apply(t, without)
+	want("an application is removed", true, map[string]usage.AlertSettings{"beta": beta})
 }
 
 func testCrossings(t *testing.T, _ *fixture, s usage.AlertStore) {

@@ -36,6 +36,53 @@ func readAlertSettings(ctx context.Context, q querier, application string) (s us
 	return s, err
 }
 
+// alertsVersion is the key of the setting that counts changes to the settings of alerts; 1 where there is none.
+const alertsVersion = "alerts.version"
+
+// AllAlertSettings returns the settings of all applications.
+func (r *Registry) AllAlertSettings(ctx context.Context, known int64) (all map[string]usage.AlertSettings, version int64, err error) {
+	err = r.read(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, "SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE key = $1), 1)", alertsVersion).Scan(&version)
+		if err != nil || version == known {
+			return err
+		}
+		all, err = readAllAlertSettings(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return all, version, nil
+}
+
+func readAllAlertSettings(ctx context.Context, q querier) (map[string]usage.AlertSettings, error) {
+	rows, err := q.QueryContext(ctx, "SELECT application, document FROM alert_settings")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]usage.AlertSettings{}
+	for rows.Next() {
+		var application, text string
+		if err := rows.Scan(&application, &text); err != nil {
+			return nil, err
+		}
+		var s usage.AlertSettings
+		if err := decode(text, &s); err != nil {
+			return nil, err
+		}
+		all[application] = s
+	}
+	return all, rows.Err()
+}
+
+// countAlertSettings notes that settings of alerts change.
+func countAlertSettings(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO settings (key, value) VALUES ($1, '2') "+
+		"ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(settings.value AS BIGINT) + 1 AS TEXT)", alertsVersion)
+	return err
+}
+
 // SetAlertSettings sets an application's settings.
 func (r *Registry) SetAlertSettings(ctx context.Context, application string, s usage.AlertSettings, actor string) error {
 	if err := s.Validate(); err != nil {
@@ -60,6 +107,9 @@ func (r *Registry) SetAlertSettings(ctx context.Context, application string, s u
 			"ON CONFLICT (application) DO UPDATE SET document = excluded.document", application, string(document)); err != nil {
 			return err
 		}
+		if err := countAlertSettings(ctx, tx); err != nil {
+			return err
+		}
 		after := describeAlerts(s)
 		if s.WebhookSecret != was.WebhookSecret && s.WebhookSecret != "" {
 			after += " with a new secret"
@@ -77,7 +127,7 @@ func removeAlerts(ctx context.Context, tx *sql.Tx, application string) error {
 			return err
 		}
 	}
-	return nil
+	return countAlertSettings(ctx, tx)
 }
 
 func sameAlertSettings(a, b usage.AlertSettings) bool {
