@@ -41,7 +41,7 @@ type Options struct {
 	AdmitWhenDown bool
 	// Wait is how long a call may wait for the ledger: 5 s unless told.
 	Wait time.Duration
-	// Near is told when a member has come to another percentage of its limit, from 50 on; nil: nobody is. It is told on the member's call, which
+	// Near is told when a member has come to a higher percentage of its limit, from 50 on, or to another limit; nil: nobody is. It is told on the member's call, which
 	// waits for it, by many calls at a time, and it must not call the book.
 	Near   func(Near)
 	Now    func() time.Time // time.Now unless told
@@ -142,7 +142,7 @@ func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
 		if now.Before(e.day.End) {
 			k.app.called(now)
 			if k.near > 0 {
-				b.near(Near{Day: e.day.Date, Application: c.Application, Endpoint: c.Endpoint, Member: c.Member, Percent: int(k.near)})
+				b.near(Near{Day: e.day.Date, Application: c.Application, Endpoint: c.Endpoint, Member: c.Member, Limit: c.Limits.Member, Percent: int(k.near)})
 			}
 			return d, nil
 		}

@@ -147,12 +147,17 @@ func (a *Alerts) Near(n Near) {
 	a.come(n.Day, n.Application, standing{endpoint: n.Endpoint, member: n.Member, percent: n.Percent})
 }
 
-// Called takes up where the limit of an application that was called stands. used below 0 says that it is not known.
-func (a *Alerts) Called(day quota.Date, application, endpoint string, used int64, limit quota.Limit) {
-	if limit <= 0 || limit == quota.Unlimited || used*100 < leastThreshold*int64(limit) {
+// Called takes up where the limit of an application that was called stands. used below 0 says that it is not known. That a call was refused for
+// the limit counts as 100 % of it: what is left pays for no such call.
+func (a *Alerts) Called(day quota.Date, application, endpoint string, used int64, limit quota.Limit, refused bool) {
+	if limit <= 0 || limit == quota.Unlimited || used < 0 {
 		return
 	}
-	a.come(day, application, standing{endpoint: endpoint, percent: int(min(100, used*100/int64(limit))), limit: int64(limit), used: used})
+	percent := int(min(100, used*100/int64(limit)))
+	if refused {
+		percent = 100
+	}
+	a.come(day, application, standing{endpoint: endpoint, percent: percent, limit: int64(limit), used: used})
 }
 
 func (a *Alerts) come(day quota.Date, application string, to standing) {

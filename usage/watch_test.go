@@ -200,7 +200,7 @@ const soon = 2 * time.Second
 func TestAlertsOfApplications(t *testing.T) {
 	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts) {
 		use := func(used int64) {
-			a.Called(c.today().Date, "acme", "posts.create", used, 200)
+			a.Called(c.today().Date, "acme", "posts.create", used, 200, false)
 			time.Sleep(soon)
 		}
 		use(100)
@@ -209,14 +209,18 @@ func TestAlertsOfApplications(t *testing.T) {
 		use(150)
 		store.want(t, "webhook 2000-01-01 | application posts.create 75% 150/200")
 		use(151)
-		a.Called(c.today().Date, "acme", "posts.find", 3, 3)
-		a.Called(c.today().Date, "acme", "posts.find", -1, 3)
-		a.Called(c.today().Date, "acme", "posts.free", 1<<40, quota.Unlimited)
-		a.Called(c.today().Date, "acme", "posts.none", 0, 0)
-		a.Called(c.today().Date, "beta", "posts.find", 3, 3) // nobody is to be warned
-		a.Called(c.today().Date-1, "acme", "posts.old", 3, 3)
+		a.Called(c.today().Date, "acme", "posts.find", 3, 3, false)
+		a.Called(c.today().Date, "acme", "posts.find", -1, 3, false)
+		a.Called(c.today().Date, "acme", "posts.free", 1<<40, quota.Unlimited, false)
+		a.Called(c.today().Date, "acme", "posts.none", 0, 0, false)
+		a.Called(c.today().Date, "beta", "posts.find", 3, 3, false) // nobody is to be warned
+		a.Called(c.today().Date-1, "acme", "posts.old", 3, 3, false)
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application posts.find 100% 3/3")
+		a.Called(c.today().Date, "acme", "posts.costly", 40, 41, true) // a call of cost 2 finds no more
+		a.Called(c.today().Date, "acme", "posts.costly", 40, 41, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.costly 100% 40/41")
 		a = restart()
 		use(160)
 		store.want(t)
@@ -239,7 +243,7 @@ func TestAlertsByTheirChannels(t *testing.T) {
 		{[]usage.AlertWay{usage.MailWay, usage.WebhookWay}, []string{"webhook 2000-01-01 | application * 60% 6/10", "mail:a@b.example 2000-01-01 | application * 60% 6/10", "mail:c@d.example 2000-01-01 | application * 60% 6/10"}},
 	} {
 		watching(t, test.ways, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
-			a.Called(c.today().Date, "mails", "*", 6, 10)
+			a.Called(c.today().Date, "mails", "*", 6, 10, false)
 			time.Sleep(soon)
 			store.want(t, test.want...)
 		})
@@ -274,14 +278,14 @@ func TestAlertsOfMembers(t *testing.T) {
 		near("posts.create", "m-3", 80)
 		near("posts.create", "m-4", 95)
 		near("posts.find", "m-2", 100)
-		a.Called(c.today().Date, "acme", "posts.find", 9, 10)
+		a.Called(c.today().Date, "acme", "posts.find", 9, 10, false)
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application posts.find 90% 9/10 | member posts.create 75% m-2:75 m-3:80 | member posts.create 90% m-4:95 | member posts.find 100% m-2:100")
 		near("posts.create", "m-1", 75)
 		near("posts.create", "m-4", 96)
 		time.Sleep(30 * time.Second)
 		near("posts.create", "m-1", 92)
-		a.Called(c.today().Date, "acme", "posts.find", 10, 10) // an application's waits for nothing
+		a.Called(c.today().Date, "acme", "posts.find", 10, 10, false) // an application's waits for nothing
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application posts.find 100% 10/10")
 		time.Sleep(30 * time.Second)
@@ -343,10 +347,10 @@ func TestAlertsOfManyApplications(t *testing.T) {
 		time.Sleep(soon)
 		asked := store.asks()
 		for i := range 99_000 {
-			a.Called(c.today().Date, fmt.Sprint("other-", i), "*", 80, 100)
+			a.Called(c.today().Date, fmt.Sprint("other-", i), "*", 80, 100, false)
 		}
 		for i := range 1000 {
-			a.Called(c.today().Date, fmt.Sprint("alerted-", i), "*", 80, 100)
+			a.Called(c.today().Date, fmt.Sprint("alerted-", i), "*", 80, 100, false)
 		}
 		time.Sleep(soon)
 		if told := store.told(t); len(told) != 1000 {
@@ -361,7 +365,7 @@ func TestAlertsOfManyApplications(t *testing.T) {
 // Settings hold within a second of their change, whoever made it, for those who are near a limit already.
 func TestAlertsFollowTheirSettings(t *testing.T) {
 	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
-		a.Called(c.today().Date, "beta", "*", 80, 100)
+		a.Called(c.today().Date, "beta", "*", 80, 100, false)
 		a.Near(usage.Near{Day: c.today().Date, Application: "beta", Endpoint: "*", Member: "m-1", Percent: 92})
 		time.Sleep(soon)
 		store.want(t)
@@ -369,12 +373,12 @@ func TestAlertsFollowTheirSettings(t *testing.T) {
 		store.set("beta", usage.AlertSettings{WebhookURL: "https://beta.example", WebhookSecret: hookSecret})
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | member * 90% m-1:92")
-		a.Called(c.today().Date, "beta", "*", 80, 100)
+		a.Called(c.today().Date, "beta", "*", 80, 100, false)
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application * 75% 80/100")
 		store.set("beta", usage.AlertSettings{})
 		time.Sleep(soon)
-		a.Called(c.today().Date, "beta", "*", 100, 100)
+		a.Called(c.today().Date, "beta", "*", 100, 100, false)
 		time.Sleep(soon)
 		store.want(t)
 	})
@@ -476,7 +480,7 @@ func BenchmarkCalled(b *testing.B) {
 		b.Run(application, func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				a.Called(today.Date, names[i%len(names)], "*", 80, 100)
+				a.Called(today.Date, names[i%len(names)], "*", 80, 100, false)
 			}
 		})
 	}
@@ -486,9 +490,9 @@ func TestAlertsWhileTheStoreFails(t *testing.T) {
 	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
 		boom := errors.New("boom")
 		store.fail(boom)
-		a.Called(c.today().Date, "acme", "*", 75, 100)
+		a.Called(c.today().Date, "acme", "*", 75, 100, false)
 		time.Sleep(time.Minute)
-		a.Called(c.today().Date, "acme", "*", 80, 100)
+		a.Called(c.today().Date, "acme", "*", 80, 100, false)
 		time.Sleep(time.Minute)
 		store.want(t)
 		store.fail(nil)

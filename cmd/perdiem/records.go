@@ -78,7 +78,7 @@ func (r *records) close(ctx context.Context) error {
 // decided tells the history what was decided since it was last called, and alerts where the applications' limits stand.
 func (n *node) decided(tell func(usage.Decided)) {
 	n.book.Decided(func(d lease.Decided) {
-		n.records.alerts.Called(d.Day.Date, d.Application, d.Endpoint, d.Used, d.Limit)
+		n.records.alerts.Called(d.Day.Date, d.Application, d.Endpoint, d.Used, d.Limit, d.Refused > d.RefusedForMember)
 		tell(usage.Decided{
 			Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
 			Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
