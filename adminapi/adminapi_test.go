@@ -74,7 +74,7 @@ func newHost(t *testing.T) *host {
 	check(t, err)
 	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now, Near: h.near})
 	check(t, err)
-	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, Days: 400, Now: now, Log: log})
+	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, DecidedOf: h.tellDecidedOf, Days: 400, Now: now, Log: log})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
 		Registry: r, Usage: reader, History: history, Alerts: r, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
@@ -121,11 +121,16 @@ func (h *host) nearMembers(_ context.Context, _, _ string, members []string) ([]
 	return counts, nil
 }
 
-func (h *host) tellDecided(tell func(usage.Decided)) {
-	for _, d := range h.decided {
+func (h *host) tellDecided(func(usage.Decided) bool) (all bool) { return true }
+
+func (h *host) tellDecidedOf(application string, tell func(usage.Decided)) {
+	h.decided = slices.DeleteFunc(h.decided, func(d usage.Decided) bool {
+		if d.Application != application {
+			return false
+		}
 		tell(d)
-	}
-	h.decided = nil
+		return true
+	})
 }
 
 func check(t *testing.T, err error) {

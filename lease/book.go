@@ -65,6 +65,9 @@ type Book struct {
 	next    *epoch     // guarded by mu: tomorrow's accounts, while the reset is near
 	over    []*epoch   // guarded by mu: days that have ended and hold leases still
 
+	telling sync.Mutex   // held while accounts are told of in turn: see [Book.Decided]
+	untold  atomic.Int64 // calls
+
 	stopping atomic.Bool
 	waiters  sync.Pool
 }
@@ -262,6 +265,7 @@ type Stats struct {
 	Returns  int64 // calls returned
 	Unbacked int64 // calls admitted while the ledger was down
 	Accounts int64 // members' accounts in memory, at the last sweep
+	Untold   int64 // calls that [Book.Decided] had not told of when their day was let go
 	Down     bool  // the last request to the ledger failed
 }
 
@@ -273,6 +277,7 @@ func (b *Book) Stats() Stats {
 		Unbacked: b.lane.counts.unbacked.Load(),
 		Returns:  b.sweeper.returned.Load(),
 		Accounts: b.sweeper.accounts.Load(),
+		Untold:   b.untold.Load(),
 		Down:     b.lane.down.Load() != nil,
 	}
 }

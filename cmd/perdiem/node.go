@@ -462,6 +462,7 @@ func (n *node) figures() telemetry.Figures {
 		FreeBytes:      ledger.FreeBytes,
 		Returned:       book.Returns,
 		Unbacked:       book.Unbacked,
+		Unrecorded:     book.Untold,
 		Accounts:       book.Accounts,
 		CatalogVersion: n.snapshots.current().Version(),
 		Protection:     n.protectionFigures(),
