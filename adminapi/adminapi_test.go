@@ -77,7 +77,7 @@ func newHost(t *testing.T) *host {
 	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, DecidedOf: h.tellDecidedOf, Days: 400, Now: now, Log: log})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, History: history, Alerts: r, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
+		Registry: r, Usage: reader, History: history, Alerts: r, TestAlert: h.testAlert, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
 		Changed:  func(context.Context) error { h.changes++; return h.unchanged },
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
@@ -92,6 +92,12 @@ func newHost(t *testing.T) *host {
 	})
 	check(t, err)
 	return h
+}
+
+// testAlert stands for the real thing, which has a message for each channel.
+func (h *host) testAlert(ctx context.Context, application string) (int, error) {
+	s, err := h.registry.AlertSettings(ctx, application)
+	return len(s.Channels()), err
 }
 
 // hashPassword stands for the real thing, which takes long, and by whose hash a test does not see of what it is.

@@ -88,6 +88,35 @@ func (s AlertSettings) Validate() error {
 	return nil
 }
 
+// WithSecret returns the settings with a secret for their webhook where they have a webhook and none: that of the settings before, or a fresh
+// one, which made tells.
+func (s AlertSettings) WithSecret(before AlertSettings) (_ AlertSettings, made bool) {
+	if s.WebhookURL == "" || s.WebhookSecret != "" {
+		return s, false
+	}
+	if s.WebhookSecret = before.WebhookSecret; s.WebhookSecret == "" {
+		s.WebhookSecret, made = NewWebhookSecret(), true
+	}
+	return s, made
+}
+
+// RenewSecret returns the settings with a fresh secret for their webhook; [fault.Conflict] where they have none.
+func (s AlertSettings) RenewSecret() (AlertSettings, error) {
+	if s.WebhookURL == "" {
+		return s, fault.New(fault.Conflict, "The application has no webhook, and so no secret of one.")
+	}
+	s.WebhookSecret = NewWebhookSecret()
+	return s, nil
+}
+
+// WebhookHost returns the host of the webhook, with its port where one is told; empty where there is none. Its path may be a secret.
+func (s AlertSettings) WebhookHost() string {
+	if u, err := url.Parse(s.WebhookURL); err == nil {
+		return u.Host
+	}
+	return ""
+}
+
 // NewWebhookSecret returns a fresh secret for a webhook: 32 random bytes.
 func NewWebhookSecret() string {
 	var key [32]byte
@@ -180,9 +209,10 @@ type AlertStore interface {
 	// AllAlertSettings returns the settings of all applications that have some, and their version, which changes whenever any of them does. Where
 	// that is the version that is known already, it returns none. 0 is no version.
 	AllAlertSettings(ctx context.Context, known int64) (all map[string]AlertSettings, version int64, err error)
-	// SetAlertSettings sets them. The audit tells of it, without the secret. [fault.NotFound] where the catalog has no such application;
-	// [fault.Invalid] as in [AlertSettings.Validate].
-	SetAlertSettings(ctx context.Context, application string, s AlertSettings, actor string) error
+	// EditAlertSettings sets an application's settings to what edit makes of those that are kept, while nobody else changes them; edit must
+	// not call the store. It returns what is kept then. The audit tells of a change, without the secret. The error is edit's, [fault.NotFound]
+	// where the catalog has no such application, or [fault.Invalid] as in [AlertSettings.Validate]: nothing is changed then.
+	EditAlertSettings(ctx context.Context, application string, edit func(was AlertSettings) (AlertSettings, error), actor string) (AlertSettings, error)
 
 	// RaiseAlerts keeps crossings of a day, of each limit the highest threshold, and messages that tell of them: all or nothing. Crossings
 	// of earlier days are removed.

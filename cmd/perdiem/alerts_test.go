@@ -34,7 +34,8 @@ func TestAlertsReachAWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	settings := usage.AlertSettings{WebhookURL: hook.URL, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
-	if err := n.registry.SetAlertSettings(t.Context(), "acme", settings, "ann"); err != nil {
+	set := func(usage.AlertSettings) (usage.AlertSettings, error) { return settings, nil }
+	if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	call := func(member string, cost int64) {

@@ -358,7 +358,7 @@ func (n *node) openDoors(follow context.Context) error {
 		return err
 	}
 	api, err := adminapi.New(adminapi.Options{
-		Registry: n.registry, Usage: n.usage, History: n.records.history, Alerts: n.registry, Key: n.key, Catalog: n.snapshots.current, NewToken: n.tokenKey.NewToken, HashPassword: n.passwords.Hash,
+		Registry: n.registry, Usage: n.usage, History: n.records.history, Alerts: n.registry, TestAlert: n.records.alerts.Test, Key: n.key, Catalog: n.snapshots.current, NewToken: n.tokenKey.NewToken, HashPassword: n.passwords.Hash,
 		Changed: n.snapshots.refresh, Revoked: n.revoked, MayApply: n.mayApply, Paths: n.config.Paths, Backup: n.backups.make, Status: n.status, Protection: n.protection, Fault: answer.Fault, Problem: answer.Problem, Now: n.now, Log: n.log,
 	})
 	if err != nil {

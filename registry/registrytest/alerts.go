@@ -1,8 +1,10 @@
 package registrytest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 		run  func(*testing.T, *fixture, usage.AlertStore)
 	}{
 		{"settings", testAlertSettings},
+		{"settings under concurrency", testAlertSettingsUnderConcurrency},
 		{"all settings", testAllAlertSettings},
 		{"crossings", testCrossings},
 		{"messages", testAlertMessages},
@@ -43,6 +46,16 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 			test.run(t, &fixture{Registry: r, clock: clock}, r)
 		})
 	}
+}
+
+// setAlerts sets an application's settings, whatever they were.
+func setAlerts(t *testing.T, s usage.AlertStore, application string, to usage.AlertSettings, actor string) error {
+	t.Helper()
+	kept, err := s.EditAlertSettings(t.Context(), application, func(usage.AlertSettings) (usage.AlertSettings, error) { return to, nil }, actor)
+	if err == nil && !cmp.Equal(kept, to) {
+		t.Errorf("%+v is kept, want %+v", kept, to)
+	}
+	return err
 }
 
 func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
@@ -62,7 +75,7 @@ func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
 		Thresholds: []int{50, 100}, Mail: []string{"ops@acme.example"}, WebhookURL: "https://acme.example/hooks/hidden?x=1", WebhookSecret: secret,
 	}
 	for range 2 { // the second changes nothing
-		if err := s.SetAlertSettings(ctx, "acme", whole, "ann"); err != nil {
+		if err := setAlerts(t, s, "acme", whole, "ann"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,14 +83,22 @@ func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
 	want("beta", usage.AlertSettings{})
 	changed := whole
 	changed.WebhookSecret = "whsec_" + strings.Repeat("bmV3", 8)
-	if err := s.SetAlertSettings(ctx, "acme", changed, "ann"); err != nil {
+	if err := setAlerts(t, s, "acme", changed, "ann"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetAlertSettings(ctx, "acme", usage.AlertSettings{}, "bob"); err != nil {
+	changed.WebhookURL = "https://acme.example/hooks/other"
+	if err := setAlerts(t, s, "acme", changed, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	changed.WebhookURL = "https://elsewhere.example:8443/hooks/other"
+	if err := setAlerts(t, s, "acme", changed, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := setAlerts(t, s, "acme", usage.AlertSettings{}, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	want("acme", usage.AlertSettings{})
-	entries, err := f.Audit(ctx, 0, 3)
+	entries, err := f.Audit(ctx, 0, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,17 +106,47 @@ func testAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
 	for _, e := range entries {
 		got = append(got, fmt.Sprintf("%s %s %s: %s -> %s", e.Actor, e.Action, e.Subject, e.Before, e.After))
 	}
-	const with = "at 50% 100% mail to ops@acme.example webhook"
+	const with = "at 50% 100% mail to ops@acme.example webhook to acme.example"
+	const elsewhere = "at 50% 100% mail to ops@acme.example webhook to elsewhere.example:8443"
 	if diff := cmp.Diff([]string{
-		"bob alerts.set alerts of application acme: " + with + " -> at 75% 90% 100%",
+		"bob alerts.set alerts of application acme: " + elsewhere + " -> at 75% 90% 100%",
+		"ann alerts.set alerts of application acme: " + with + " -> " + elsewhere,
+		"ann alerts.set alerts of application acme: " + with + " -> " + with + " at another address of it",
 		"ann alerts.set alerts of application acme: " + with + " -> " + with + " with a new secret",
 		"ann alerts.set alerts of application acme: at 75% 90% 100% -> " + with + " with a new secret",
 	}, got); diff != "" {
 		t.Errorf("the audit (-want +got):\n%s", diff)
 	}
-	wantKind(t, "an unknown application", s.SetAlertSettings(ctx, "nobody", whole, ""), fault.NotFound)
+	wantKind(t, "an unknown application", setAlerts(t, s, "nobody", whole, ""), fault.NotFound)
 	whole.WebhookSecret = "secret"
-	wantKind(t, "settings that cannot be", s.SetAlertSettings(ctx, "acme", whole, ""), fault.Invalid)
+	wantKind(t, "settings that cannot be", setAlerts(t, s, "acme", whole, ""), fault.Invalid)
+}
+
+// Many edit at once: none overwrites what another has set.
+func testAlertSettingsUnderConcurrency(t *testing.T, f *fixture, s usage.AlertStore) {
+	f.apply(t, Catalog())
+	boom := errors.New("boom")
+	if kept, err := s.EditAlertSettings(t.Context(), "acme", func(was usage.AlertSettings) (usage.AlertSettings, error) {
+		return usage.AlertSettings{Mail: []string{"lost@acme.example"}}, boom
+	}, ""); !errors.Is(err, boom) || len(kept.Mail) > 0 {
+		t.Errorf("an edit that fails: %+v, %v", kept, err)
+	}
+	var editing sync.WaitGroup
+	for i := range 10 {
+		editing.Go(func() {
+			if _, err := s.EditAlertSettings(t.Context(), "acme", func(was usage.AlertSettings) (usage.AlertSettings, error) {
+				was.Mail = append(was.Mail, fmt.Sprintf("a%d@acme.example", i))
+				return was, nil
+			}, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	editing.Wait()
+	got, err := s.AlertSettings(t.Context(), "acme")
+	if err != nil || len(got.Mail) != 10 {
+		t.Errorf("%d of 10 addresses are kept: %v, %v", len(got.Mail), got.Mail, err)
+	}
 }
 
 func testAllAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
@@ -115,7 +166,7 @@ func testAllAlertSettings(t *testing.T, f *fixture, s usage.AlertStore) {
 	acme, beta := usage.AlertSettings{Mail: []string{"ops@acme.example"}}, usage.AlertSettings{Thresholds: []int{60}, Mail: []string{"ops@beta.example"}}
 	set := func(application string, to usage.AlertSettings) {
 		t.Helper()
-		if err := s.SetAlertSettings(ctx, application, to, ""); err != nil {
+		if err := setAlerts(t, s, application, to, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -230,7 +281,7 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s usage.AlertStore) {
 	f.apply(t, Catalog())
 	now := f.clock.Now()
 	for _, application := range []string{"acme", "beta"} {
-		if err := s.SetAlertSettings(ctx, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
+		if err := setAlerts(t, s, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
 			t.Fatal(err)
 		}
 		m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example"), Created: now, Due: now}

@@ -83,16 +83,11 @@ func countAlertSettings(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// SetAlertSettings sets an application's settings.
-func (r *Registry) SetAlertSettings(ctx context.Context, application string, s usage.AlertSettings, actor string) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	document, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return r.write(ctx, func(tx *sql.Tx) error {
+// EditAlertSettings edits an application's settings.
+func (r *Registry) EditAlertSettings(
+	ctx context.Context, application string, edit func(was usage.AlertSettings) (usage.AlertSettings, error), actor string,
+) (kept usage.AlertSettings, err error) {
+	err = r.write(ctx, func(tx *sql.Tx) error {
 		if _, err := readApplication(ctx, tx, application); err != nil {
 			return err
 		}
@@ -100,8 +95,18 @@ func (r *Registry) SetAlertSettings(ctx context.Context, application string, s u
 		if err != nil {
 			return err
 		}
-		if sameAlertSettings(was, s) {
+		if kept, err = edit(was); err != nil {
+			return err
+		}
+		if sameAlertSettings(was, kept) {
 			return errRollback
+		}
+		if err := kept.Validate(); err != nil {
+			return err
+		}
+		document, err := json.Marshal(kept)
+		if err != nil {
+			return err
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO alert_settings (application, document) VALUES ($1, $2) "+
 			"ON CONFLICT (application) DO UPDATE SET document = excluded.document", application, string(document)); err != nil {
@@ -110,14 +115,21 @@ func (r *Registry) SetAlertSettings(ctx context.Context, application string, s u
 		if err := countAlertSettings(ctx, tx); err != nil {
 			return err
 		}
-		after := describeAlerts(s)
-		if s.WebhookSecret != was.WebhookSecret && s.WebhookSecret != "" {
+		after := describeAlerts(kept)
+		if kept.WebhookURL != was.WebhookURL && kept.WebhookHost() == was.WebhookHost() {
+			after += " at another address of it"
+		}
+		if kept.WebhookSecret != was.WebhookSecret && kept.WebhookSecret != "" {
 			after += " with a new secret"
 		}
 		return r.record(ctx, tx, registry.AuditEntry{
 			Actor: actor, Action: registry.ActionSetAlerts, Subject: "alerts of application " + application, Before: describeAlerts(was), After: after,
 		})
 	})
+	if err != nil {
+		return usage.AlertSettings{}, err
+	}
+	return kept, nil
 }
 
 // removeAlerts forgets the settings of an application that is being removed, and the messages to its people: another may come to bear its id.
@@ -134,7 +146,7 @@ func sameAlertSettings(a, b usage.AlertSettings) bool {
 	return slices.Equal(a.At(), b.At()) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
 }
 
-// describeAlerts says in the audit what settings are. A webhook's path may be a secret in itself.
+// describeAlerts says in the audit what settings are: of a webhook its host, since its path may be a secret in itself.
 func describeAlerts(s usage.AlertSettings) string {
 	words := []string{"at"}
 	for _, t := range s.At() {
@@ -144,7 +156,7 @@ func describeAlerts(s usage.AlertSettings) string {
 		words = append(append(words, "mail to"), s.Mail...)
 	}
 	if s.WebhookURL != "" {
-		words = append(words, "webhook")
+		words = append(words, "webhook to", s.WebhookHost())
 	}
 	return strings.Join(words, " ")
 }
