@@ -195,7 +195,7 @@ type AlertMessage struct {
 
 const (
 	// MaxDueAlerts is the most messages that are read at a time.
-	MaxDueAlerts = 100
+	MaxDueAlerts = 256
 	// MaxDueAlertsOf is the most of them of one application: those of one whose webhook hangs do not keep those of others from being read.
 	MaxDueAlertsOf = 4
 )
@@ -220,9 +220,9 @@ type AlertStore interface {
 	// RaisedAlerts returns the crossings of a day.
 	RaisedAlerts(ctx context.Context, day quota.Date) ([]Crossing, error)
 
-	// DueAlerts returns up to limit messages, 1 to [MaxDueAlerts], that are due at now: those that failed least before others, then those
-	// due first. Of each application it returns up to [MaxDueAlertsOf], in that order.
-	DueAlerts(ctx context.Context, now time.Time, limit int) ([]AlertMessage, error)
+	// DueAlerts returns up to limit messages to be delivered by a way, 1 to [MaxDueAlerts], that are due at now: those that failed least before
+	// others, then those due first. Of each application it returns up to [MaxDueAlertsOf], in that order.
+	DueAlerts(ctx context.Context, way AlertWay, now time.Time, limit int) ([]AlertMessage, error)
 	// DelayAlert has a message tried again at due, one attempt having failed; there may be no such message.
 	DelayAlert(ctx context.Context, id string, due time.Time) error
 	// RemoveAlert forgets a message, which was delivered or given up; there may be no such message.

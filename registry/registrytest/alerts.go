@@ -220,9 +220,17 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 	now := f.clock.Now()
 	due := func(at time.Time, limit int, want ...usage.AlertMessage) {
 		t.Helper()
-		got, err := s.DueAlerts(ctx, at, limit)
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
-			t.Errorf("due at %v: %v (-want +got):\n%s", at, err, diff)
+		for _, way := range []usage.AlertWay{usage.WebhookWay, usage.MailWay} {
+			var by []usage.AlertMessage
+			for _, m := range want {
+				if m.Channel.Way() == way {
+					by = append(by, m)
+				}
+			}
+			got, err := s.DueAlerts(ctx, way, at, limit)
+			if diff := cmp.Diff(by, got); diff != "" || err != nil {
+				t.Errorf("due by %s at %v: %v (-want +got):\n%s", way, at, err, diff)
+			}
 		}
 	}
 	due(now, 1)
@@ -241,7 +249,7 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 	due(now.Add(-time.Millisecond), 10)
 	due(now, 10, first)
 	due(now.Add(time.Second), 10, first, second)
-	due(now.Add(time.Second), 1, first)
+	due(now.Add(time.Second), 1, first, second)
 	if err := s.DelayAlert(ctx, "msg_1", now.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +279,7 @@ func testAlertMessages(t *testing.T, f *fixture, s usage.AlertStore) {
 	due(now.Add(time.Hour), usage.MaxDueAlerts, append(append([]usage.AlertMessage{}, many[:usage.MaxDueAlertsOf]...), late, first)...)
 	due(now.Add(time.Hour), 2, many[:2]...)
 	for _, limit := range []int{0, -1, usage.MaxDueAlerts + 1} {
-		_, err := s.DueAlerts(ctx, now, limit)
+		_, err := s.DueAlerts(ctx, usage.WebhookWay, now, limit)
 		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)
 	}
 }
@@ -298,7 +306,7 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s usage.AlertStore) {
 			t.Errorf("%s: %+v, %v", application, settings, err)
 		}
 	}
-	if due, err := s.DueAlerts(ctx, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
+	if due, err := s.DueAlerts(ctx, usage.MailWay, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
 		t.Errorf("due: %+v, %v", due, err)
 	}
 }

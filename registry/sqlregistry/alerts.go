@@ -203,14 +203,14 @@ func (r *Registry) RaisedAlerts(ctx context.Context, day quota.Date) ([]usage.Cr
 }
 
 // DueAlerts returns messages that are to be tried.
-func (r *Registry) DueAlerts(ctx context.Context, now time.Time, limit int) ([]usage.AlertMessage, error) {
+func (r *Registry) DueAlerts(ctx context.Context, way usage.AlertWay, now time.Time, limit int) ([]usage.AlertMessage, error) {
 	if limit < 1 || limit > usage.MaxDueAlerts {
 		return nil, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, usage.MaxDueAlerts)
 	}
 	rows, err := r.reader.QueryContext(ctx, "SELECT m.id, m.application, m.channel, m.body, m.created, m.due, m.attempts FROM ("+
-		"SELECT id, ROW_NUMBER() OVER (PARTITION BY application ORDER BY attempts, due, id) AS place FROM alert_messages WHERE due <= $1"+
+		"SELECT id, ROW_NUMBER() OVER (PARTITION BY application ORDER BY attempts, due, id) AS place FROM alert_messages WHERE due <= $1 AND (channel = $4 OR SUBSTR(channel, 1, LENGTH($4) + 1) = $4 || ':')"+
 		") d JOIN alert_messages m ON m.id = d.id WHERE d.place <= $2 ORDER BY m.attempts, m.due, m.id LIMIT $3",
-		now.UnixMilli(), usage.MaxDueAlertsOf, limit)
+		now.UnixMilli(), usage.MaxDueAlertsOf, limit, string(way))
 	if err != nil {
 		return nil, r.failure(err)
 	}
