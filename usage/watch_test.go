@@ -51,6 +51,18 @@ func (m *alertMemory) AllAlertSettings(_ context.Context, known int64) (map[stri
 	return maps.Clone(m.settings), m.version, nil
 }
 
+// days returns of which days the store knows who was told of.
+func (m *alertMemory) days() (days []quota.Date) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for day, crossings := range m.raised {
+		if len(crossings) > 0 {
+			days = append(days, day)
+		}
+	}
+	return days
+}
+
 // set sets an application's settings, as another process may.
 func (m *alertMemory) set(application string, s usage.AlertSettings) {
 	m.mu.Lock()
@@ -300,6 +312,39 @@ func TestAlertsOfMembers(t *testing.T) {
 		near("posts.create", "m-5", 100)
 		time.Sleep(soon)
 		store.want(t)
+	})
+}
+
+// At the end of a day everything is told of that waited, or came in its last second; then the store forgets who was told of.
+func TestAlertsAtTheEndOfTheDay(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		first := c.today()
+		near := func(member string, percent int) {
+			a.Near(usage.Near{Day: first.Date, Application: "acme", Endpoint: "*", Member: member, Percent: percent})
+		}
+		time.Sleep(time.Until(first.End) - 10*time.Second)
+		near("m-1", 80)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member * 75% m-1:80")
+		near("m-2", 90) // it waits with others for a minute
+		time.Sleep(time.Until(first.End) - 10*time.Millisecond)
+		a.Called(first.Date, "acme", "*", 80, 100, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 90% m-2:90")
+		if of := store.days(); len(of) != 0 {
+			t.Errorf("the store knows who was told of on %v", of)
+		}
+		a.Called(first.Date, "acme", "posts.find", 80, 100, false) // decided before the end, and told after it
+		a.Called(first.Date+1, "acme", "posts.find", 75, 100, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.find 75% 80/100", "webhook 2000-01-02 | application posts.find 75% 75/100")
+		time.Sleep(2 * time.Minute)
+		near("m-3", 90)
+		time.Sleep(soon)
+		store.want(t)
+		if of := store.days(); len(of) != 1 || of[0] != first.Date+1 {
+			t.Errorf("the store knows who was told of on %v", of)
+		}
 	})
 }
 
