@@ -51,7 +51,7 @@ func (b *Book) Decided(tell func(Decided) (more bool)) (all bool) {
 		for e.toldTo < len(list) {
 			app := list[e.toldTo]
 			e.toldTo++
-			if d, any := e.decided(app); any && !tell(d) {
+			if d, ok := e.decided(app); ok && !tell(d) {
 				return false
 			}
 		}
@@ -64,15 +64,15 @@ func (b *Book) Decided(tell func(Decided) (more bool)) (all bool) {
 func (b *Book) DecidedOf(application string, tell func(Decided)) {
 	for _, e := range b.epochs() {
 		for _, app := range e.of(application) {
-			if d, any := e.decided(app); any {
+			if d, ok := e.decided(app); ok {
 				tell(d)
 			}
 		}
 	}
 }
 
-// decided takes out of an account what was decided since it was last told, and reports whether there is any.
-func (e *epoch) decided(app *applicationAccount) (d Decided, any bool) {
+// decided takes out of an account what was decided since it was last told, and ok is false where nothing was.
+func (e *epoch) decided(app *applicationAccount) (d Decided, ok bool) {
 	app.mu.Lock()
 	defer app.mu.Unlock()
 	app.bookWall()
@@ -97,7 +97,7 @@ func (e *epoch) untold() (calls int64) {
 	list := e.list
 	e.mu.Unlock()
 	for _, app := range list {
-		if d, any := e.decided(app); any {
+		if d, ok := e.decided(app); ok {
 			calls += max(0, d.Admitted) + max(0, d.Refused)
 		}
 	}

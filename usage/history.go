@@ -172,6 +172,9 @@ func (b batches) batch(number int64) []HistoryRow {
 
 // each visits an application's rows to an endpoint in batches after the one of a number.
 func (b batches) each(after int64, application, endpoint string, visit func(Bucket)) {
+	if after >= b.end() {
+		return
+	}
 	i, _ := slices.BinarySearchFunc(b.rows, application, func(r HistoryRow, application string) int { return cmp.Compare(r.Application, application) })
 	i = max(i, int(after+1-b.first)*MaxHistoryRows)
 	for ; i < len(b.rows) && b.rows[i].Application == application; i++ {

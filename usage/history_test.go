@@ -429,6 +429,7 @@ type counted struct {
 	mu      sync.Mutex
 	err     error // guarded by mu
 	of, all int64 // guarded by mu: calls by endpoints, and those to all endpoints together
+	last    int64 // guarded by mu: batch
 }
 
 func (s *counted) AddHistory(_ context.Context, b usage.HistoryBatch) error {
@@ -437,6 +438,7 @@ func (s *counted) AddHistory(_ context.Context, b usage.HistoryBatch) error {
 	if s.err != nil {
 		return s.err
 	}
+	s.last = b.Number
 	for _, row := range b.Rows {
 		if row.Endpoint == "" {
 			s.all += row.Admitted
@@ -448,7 +450,9 @@ func (s *counted) AddHistory(_ context.Context, b usage.HistoryBatch) error {
 }
 
 func (s *counted) HistoryByHour(context.Context, string, string, quota.Date, string) ([]usage.Bucket, int64, error) {
-	return nil, 1 << 60, nil // whatever was added
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return nil, s.last, nil
 }
 
 func (s *counted) ForgetHistory(context.Context, quota.Date) (more bool, err error) {
@@ -483,9 +487,9 @@ func (c *crowded) tell(tell func(usage.Decided) bool) (all bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.next < len(c.left) {
-		d, any := c.takeLocked(c.next)
+		d, ok := c.takeLocked(c.next)
 		c.next++
-		if any && !tell(d) {
+		if ok && !tell(d) {
 			return false
 		}
 	}
@@ -493,7 +497,7 @@ func (c *crowded) tell(tell func(usage.Decided) bool) (all bool) {
 	return true
 }
 
-func (c *crowded) takeLocked(i int) (d usage.Decided, any bool) {
+func (c *crowded) takeLocked(i int) (d usage.Decided, ok bool) {
 	calls := c.left[i]
 	c.left[i] = 0
 	return usage.Decided{Day: c.day, Application: fmt.Sprint("app-", i/2), Endpoint: fmt.Sprint("e", i%2), Calls: usage.Calls{Admitted: calls}}, calls > 0
@@ -507,7 +511,7 @@ func (c *crowded) tellOf(application string, tell func(usage.Decided)) {
 		return
 	}
 	for i := 2 * n; i < 2*n+2; i++ {
-		if d, any := c.takeLocked(i); any {
+		if d, ok := c.takeLocked(i); ok {
 			tell(d)
 		}
 	}
