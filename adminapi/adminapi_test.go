@@ -510,7 +510,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 42 {
+	if operations != 44 {
 		t.Errorf("%d operations are described", operations)
 	}
 }

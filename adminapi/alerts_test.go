@@ -103,7 +103,7 @@ func TestAlerts(t *testing.T) {
 	}
 	h.wantProblem(404, "NOT_FOUND", h.ask("POST", path+"/secret", `{"application": "nobody"}`))
 	h.wantProblem(404, "NOT_FOUND", h.ask("POST", path+"/test", `{"application": "nobody"}`))
-	h.wantProblem(409, "CONFLICT", h.ask("POST", path+"/secret", `{"application": "beta"}`))
+	h.wantProblem(409, "CONFLICT", h.ask("POST", path+"/secret", `{"application": "a/b"}`))
 	put(strings.Replace(whole, "hooks.example/1", "elsewhere.example/1", 1))
 	if e := h.audit()[0]; !strings.Contains(e.Before, "webhook to hooks.example") || !strings.Contains(e.After, "webhook to elsewhere.example") {
 		t.Errorf("of a webhook that leads elsewhere the audit says %+v", e)
