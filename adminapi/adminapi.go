@@ -37,6 +37,8 @@ type Options struct {
 	History  *usage.History
 	Alerts   usage.AlertStore
 	Key      *Key
+	// TestAlert has an alert that tells of no limit delivered by each of an application's channels, and returns by how many.
+	TestAlert func(ctx context.Context, application string) (int, error)
 	// Catalog returns the catalog that holds on this node.
 	Catalog func() *catalog.Snapshot
 	// NewToken returns a new token's secret and its hash.
@@ -83,6 +85,7 @@ func New(o Options) (*API, error) {
 		{"Usage", o.Usage == nil},
 		{"History", o.History == nil},
 		{"Alerts", o.Alerts == nil},
+		{"TestAlert", o.TestAlert == nil},
 		{"Key", o.Key == nil},
 		{"Catalog", o.Catalog == nil},
 		{"NewToken", o.NewToken == nil},

@@ -78,10 +78,10 @@ func newHost(t *testing.T) *host {
 	check(t, err)
 	reader, err := usage.New(usage.Options{Catalog: snapshot, Counters: h, Now: now, Near: h.near})
 	check(t, err)
-	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, Days: 400, Now: now, Log: log})
+	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, DecidedOf: h.tellDecidedOf, Days: 400, Now: now, Log: log})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, History: history, Alerts: r, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
+		Registry: r, Usage: reader, History: history, Alerts: r, TestAlert: h.testAlert, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
 		Changed:  func(context.Context) error { h.changes++; return h.unchanged },
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },
@@ -96,6 +96,12 @@ func newHost(t *testing.T) *host {
 	})
 	check(t, err)
 	return h
+}
+
+// testAlert stands for the real thing, which has a message for each channel.
+func (h *host) testAlert(ctx context.Context, application string) (int, error) {
+	s, err := h.registry.AlertSettings(ctx, application)
+	return len(s.Channels()), err
 }
 
 // hashPassword stands for the real thing, which takes long, and by whose hash a test does not see of what it is.
@@ -130,11 +136,16 @@ func (h *host) nearMembers(_ context.Context, _, _ string, members []string) ([]
 	return counts, nil
 }
 
-func (h *host) tellDecided(tell func(usage.Decided)) {
-	for _, d := range h.decided {
+func (h *host) tellDecided(func(usage.Decided) bool) (all bool) { return true }
+
+func (h *host) tellDecidedOf(application string, tell func(usage.Decided)) {
+	h.decided = slices.DeleteFunc(h.decided, func(d usage.Decided) bool {
+		if d.Application != application {
+			return false
+		}
 		tell(d)
-	}
-	h.decided = nil
+		return true
+	})
 }
 
 func check(t *testing.T, err error) {
@@ -532,7 +543,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 42 {
+	if operations != 44 {
 		t.Errorf("%d operations are described", operations)
 	}
 }

@@ -29,11 +29,23 @@ type KeptAlertSettings struct {
 	WebhookSecret string `json:"webhookSecret,omitempty" doc:"The secret that was made for the webhook: it is told this once."`
 }
 
+// AlertsOf says whose alerts.
+type AlertsOf struct {
+	Application string `json:"application" minLength:"1" maxLength:"256" doc:"The application's id."`
+}
+
+// AlertTest is what became of a test of alerts.
+type AlertTest struct {
+	Messages int `json:"messages" doc:"How many messages are on their way: one to each address, and one to the webhook; 0 where the settings have none by which this node can deliver."`
+}
+
 type (
 	alertsInput struct {
 		Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
 	}
+	alertsOfInput      struct{ Body AlertsOf }
 	alertsOutput       struct{ Body AlertSettings }
+	alertsTestOutput   struct{ Body AlertTest }
 	setAlertsInput     struct{ Body NewAlertSettings }
 	alertsChangeOutput struct{ Body KeptAlertSettings }
 )
@@ -61,25 +73,61 @@ func (a *API) registerAlerts(api huma.API) {
 		}
 		return &alertsChangeOutput{Body: kept}, nil
 	})
+	renew := a.operation("renew-alerts-secret", http.MethodPost, "alerts/secret", "Make a new secret of an application's webhook",
+		http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge)
+	renew.Description = "Messages are signed with it from then on. The answer tells it, this once."
+	huma.Register(api, renew, func(ctx context.Context, in *alertsOfInput) (*alertsChangeOutput, error) {
+		kept, err := a.renewSecret(ctx, in.Body.Application)
+		if err != nil {
+			return nil, a.fail(ctx, renew.OperationID, err)
+		}
+		return &alertsChangeOutput{Body: kept}, nil
+	})
+	test := a.operation("test-alerts", http.MethodPost, "alerts/test", "Send an alert that tells of no limit to the people of an application",
+		http.StatusNotFound, http.StatusRequestEntityTooLarge)
+	test.Description = "It is delivered as any other alert is, to each address and to the webhook."
+	huma.Register(api, test, func(ctx context.Context, in *alertsOfInput) (*alertsTestOutput, error) {
+		err := a.inCatalog(in.Body.Application, "")
+		out := &alertsTestOutput{}
+		if err == nil {
+			out.Body.Messages, err = a.TestAlert(ctx, in.Body.Application)
+		}
+		if err != nil {
+			return nil, a.fail(ctx, test.OperationID, err)
+		}
+		return out, nil
+	})
 }
 
-func (a *API) setAlerts(ctx context.Context, n NewAlertSettings) (kept KeptAlertSettings, err error) {
-	s := usage.AlertSettings{Thresholds: n.Thresholds, Mail: n.Mail, WebhookURL: n.WebhookURL, WebhookSecret: n.WebhookSecret}
-	var made string
-	if s.WebhookURL != "" && s.WebhookSecret == "" {
-		before, err := a.Alerts.AlertSettings(ctx, n.Application)
-		if err != nil {
-			return kept, err
-		}
-		if s.WebhookSecret = before.WebhookSecret; s.WebhookSecret == "" {
-			made = usage.NewWebhookSecret()
-			s.WebhookSecret = made
-		}
+func (a *API) setAlerts(ctx context.Context, n NewAlertSettings) (KeptAlertSettings, error) {
+	made := false
+	s, err := a.Alerts.EditAlertSettings(ctx, n.Application, func(was usage.AlertSettings) (s usage.AlertSettings, _ error) {
+		s = usage.AlertSettings{Thresholds: n.Thresholds, Mail: n.Mail, WebhookURL: n.WebhookURL, WebhookSecret: n.WebhookSecret}
+		s, made = s.WithSecret(was)
+		return s, nil
+	}, actor(ctx))
+	if err != nil {
+		return KeptAlertSettings{}, err
 	}
-	if err := a.Alerts.SetAlertSettings(ctx, n.Application, s, actor(ctx)); err != nil {
-		return kept, err
+	return keptAlertSettings(n.Application, s, made), nil
+}
+
+// renewSecret makes a new secret of an application's webhook.
+func (a *API) renewSecret(ctx context.Context, application string) (KeptAlertSettings, error) {
+	s, err := a.Alerts.EditAlertSettings(ctx, application, usage.AlertSettings.RenewSecret, actor(ctx))
+	if err != nil {
+		return KeptAlertSettings{}, err
 	}
-	return KeptAlertSettings{AlertSettings: newAlertSettings(n.Application, s), WebhookSecret: made}, nil
+	return keptAlertSettings(application, s, true), nil
+}
+
+// keptAlertSettings tells the secret where it was made just now.
+func keptAlertSettings(application string, s usage.AlertSettings, made bool) KeptAlertSettings {
+	kept := KeptAlertSettings{AlertSettings: newAlertSettings(application, s)}
+	if made {
+		kept.WebhookSecret = s.WebhookSecret
+	}
+	return kept
 }
 
 func newAlertSettings(application string, s usage.AlertSettings) AlertSettings {

@@ -92,8 +92,24 @@ func TestAlerts(t *testing.T) {
 	if diff := cmp.Diff(want, get()); diff != "" || secret() != before {
 		t.Errorf("what was refused changed something (-want +got):\n%s", diff)
 	}
+	var renewed adminapi.KeptAlertSettings
+	h.want(200, h.ask("POST", path+"/secret", `{"application": "acme"}`), &renewed)
+	if renewed.WebhookSecret == before || renewed.WebhookSecret != secret() || renewed.WebhookURL != want.WebhookURL {
+		t.Errorf("renewed: %+v, and %q is kept", renewed, secret())
+	}
+	var test adminapi.AlertTest
+	if h.want(200, h.ask("POST", path+"/test", `{"application": "acme"}`), &test); test.Messages != 2 {
+		t.Errorf("a test is on its way by %d messages, want 2", test.Messages)
+	}
+	h.wantProblem(404, "NOT_FOUND", h.ask("POST", path+"/secret", `{"application": "nobody"}`))
+	h.wantProblem(404, "NOT_FOUND", h.ask("POST", path+"/test", `{"application": "nobody"}`))
+	h.wantProblem(409, "CONFLICT", h.ask("POST", path+"/secret", `{"application": "a/b"}`))
+	put(strings.Replace(whole, "hooks.example/1", "elsewhere.example/1", 1))
+	if e := h.audit()[0]; !strings.Contains(e.Before, "webhook to hooks.example") || !strings.Contains(e.After, "webhook to elsewhere.example") {
+		t.Errorf("of a webhook that leads elsewhere the audit says %+v", e)
+	}
 	for _, e := range h.audit() {
-		if strings.Contains(e.Before+e.After, "whsec_") || strings.Contains(e.Before+e.After, "hooks.example") {
+		if strings.Contains(e.Before+e.After, "whsec_") || strings.Contains(e.Before+e.After, ".example/") {
 			t.Errorf("the audit tells what is secret: %+v", e)
 		}
 	}

@@ -59,6 +59,28 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
+// BenchmarkDecidedOf is what each reading of an application's history asks, of 300,000 application accounts.
+func BenchmarkDecidedOf(b *testing.B) {
+	const applications, endpoints = 150_000, 2
+	book := openBench(b, newModelLedger())
+	book.sweeper.halt()
+	var called *applicationAccount
+	for a := range applications {
+		for e := range endpoints {
+			called = book.current.Load().application(name{fmt.Sprint("app", a), fmt.Sprint("/v1/ep", e)})
+		}
+	}
+	told := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		called.outcomes.admitted++
+		book.DecidedOf(called.application, func(Decided) { told++ })
+	}
+	if told == 0 {
+		b.Error("told of nothing")
+	}
+}
+
 // BenchmarkDecided is what the history asks each second, of 2,000 application accounts of which none was called, or each.
 func BenchmarkDecided(b *testing.B) {
 	const applications, endpoints = 200, 10
@@ -80,7 +102,7 @@ func BenchmarkDecided(b *testing.B) {
 						a.outcomes.admitted++
 					}
 				}
-				book.Decided(func(Decided) { told++ })
+				book.Decided(func(Decided) bool { told++; return true })
 			}
 			if (told > 0) != called {
 				b.Errorf("told of %d", told)

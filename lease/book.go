@@ -41,7 +41,7 @@ type Options struct {
 	AdmitWhenDown bool
 	// Wait is how long a call may wait for the ledger: 5 s unless told.
 	Wait time.Duration
-	// Near is told when a member has come to another percentage of its limit, from 50 on; nil: nobody is. It is told on the member's call, which
+	// Near is told when a member has come to a higher percentage of its limit, from 50 on, or to another limit; nil: nobody is. It is told on the member's call, which
 	// waits for it, by many calls at a time, and it must not call the book.
 	Near   func(Near)
 	Now    func() time.Time // time.Now unless told
@@ -64,6 +64,9 @@ type Book struct {
 	mu      sync.Mutex // held while the day changes
 	next    *epoch     // guarded by mu: tomorrow's accounts, while the reset is near
 	over    []*epoch   // guarded by mu: days that have ended and hold leases still
+
+	telling sync.Mutex   // held while accounts are told of in turn: see [Book.Decided]
+	untold  atomic.Int64 // calls
 
 	stopping atomic.Bool
 	waiters  sync.Pool
@@ -142,7 +145,7 @@ func (b *Book) Take(ctx context.Context, c Call) (quota.Decision, error) {
 		if now.Before(e.day.End) {
 			k.app.called(now)
 			if k.near > 0 {
-				b.near(Near{Day: e.day.Date, Application: c.Application, Endpoint: c.Endpoint, Member: c.Member, Percent: int(k.near)})
+				b.near(Near{Day: e.day.Date, Application: c.Application, Endpoint: c.Endpoint, Member: c.Member, Limit: c.Limits.Member, Percent: int(k.near)})
 			}
 			return d, nil
 		}
@@ -262,6 +265,7 @@ type Stats struct {
 	Returns  int64 // calls returned
 	Unbacked int64 // calls admitted while the ledger was down
 	Accounts int64 // members' accounts in memory, at the last sweep
+	Untold   int64 // calls that [Book.Decided] had not told of when their day was let go
 	Down     bool  // the last request to the ledger failed
 }
 
@@ -273,6 +277,7 @@ func (b *Book) Stats() Stats {
 		Unbacked: b.lane.counts.unbacked.Load(),
 		Returns:  b.sweeper.returned.Load(),
 		Accounts: b.sweeper.accounts.Load(),
+		Untold:   b.untold.Load(),
 		Down:     b.lane.down.Load() != nil,
 	}
 }

@@ -421,10 +421,11 @@ func TestAUsedUpApplication(t *testing.T) {
 		for range 2 {
 			take(t, b, post("m-1", 5, 5))
 		}
-		b.Decided(func(d Decided) {
+		b.Decided(func(d Decided) bool {
 			if d.Admitted != 5 || d.Refused != refused+2 || d.RefusedForMember != 0 {
 				t.Errorf("decided: %+v", d)
 			}
+			return true
 		})
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -106,9 +106,11 @@ func (c *call) enter(member *account, arrives bool) (quota.Decision, verdict) {
 func (c *call) book(d quota.Decision, member *account) {
 	c.app.account.book(d, d.Refused != quota.None, c.Limits.Application)
 	if member != nil {
+		if member.limit != c.Limits.Member {
+			member.told = 0 // it was of another limit
+		}
 		member.book(d, d.Refused == quota.Member, c.Limits.Member)
-		toldAll := d.Refused == quota.Member && member.told == 100
-		if !toldAll && 100*d.Member.Used >= nearPercent*int64(d.Member.Limit) {
+		if member.told < 100 && (d.Refused == quota.Member || 100*d.Member.Used >= nearPercent*int64(d.Member.Limit)) {
 			c.comeNear(&d, member)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,13 +19,15 @@ import (
 type told map[quota.Date]outcomes
 
 func (s told) listen(b *Book) {
-	b.Decided(func(d Decided) {
-		o := s[d.Day.Date]
-		o.admitted += d.Admitted
-		o.refused += d.Refused
-		o.refusedForMember += d.RefusedForMember
-		s[d.Day.Date] = o
-	})
+	b.Decided(func(d Decided) bool { s.add(d); return true })
+}
+
+func (s told) add(d Decided) {
+	o := s[d.Day.Date]
+	o.admitted += d.Admitted
+	o.refused += d.Refused
+	o.refusedForMember += d.RefusedForMember
+	s[d.Day.Date] = o
 }
 
 func (s told) check(t *testing.T, want told) {
@@ -55,7 +58,7 @@ func TestDecidedTellsEachDecisionOnce(t *testing.T) {
 		got.check(t, want)
 		var all []Decided
 		take(t, b, Call{Application: "beta", Endpoint: "posts.find", Limits: quota.Limits{Application: 100, Member: 1}, Cost: 60})
-		b.Decided(func(d Decided) { all = append(all, d) })
+		b.Decided(func(d Decided) bool { all = append(all, d); return true })
 		if diff := cmp.Diff([]Decided{{Day: b.Day(), Application: "beta", Endpoint: "posts.find", Admitted: 60, Used: 60, Limit: 100}}, all); diff != "" {
 			t.Errorf("all of it (-want +got):\n%s", diff)
 		}
@@ -65,6 +68,76 @@ func TestDecidedTellsEachDecisionOnce(t *testing.T) {
 		}
 		l.set(nil)
 	})
+}
+
+// Who can take no more leaves the rest where it is, and hears of it in turn: nobody's is always the last.
+func TestDecidedIsToldInTurn(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		const endpoints = 5
+		call := func() {
+			for i := range endpoints {
+				take(t, b, Call{Application: "acme", Endpoint: fmt.Sprint("e", i), Limits: quota.Limits{Application: 100}, Cost: 1})
+			}
+		}
+		heard := map[string]int64{}
+		some := func(n int) bool {
+			return b.Decided(func(d Decided) bool {
+				heard[d.Endpoint] += d.Admitted
+				n--
+				return n > 0
+			})
+		}
+		for i := range 10 {
+			call()
+			if some(2) != (i%3 == 2) {
+				t.Errorf("round %d: the accounts were told of to the end: %t", i, i%3 != 2)
+			}
+		}
+		for !some(endpoints) {
+		}
+		want := map[string]int64{}
+		for i := range endpoints {
+			want[fmt.Sprint("e", i)] = 10
+		}
+		if diff := cmp.Diff(want, heard); diff != "" {
+			t.Errorf("heard (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// One application is told of alone; nothing that was told so is told again.
+func TestDecidedOf(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		for _, application := range []string{"acme", "beta"} {
+			for _, endpoint := range []string{"a", "b"} {
+				take(t, b, Call{Application: application, Endpoint: endpoint, Limits: quota.Limits{Application: 100}, Cost: 1})
+			}
+		}
+		of, rest := told{}, told{}
+		b.DecidedOf("acme", of.add)
+		b.DecidedOf("acme", of.add)
+		b.DecidedOf("nobody", of.add)
+		of.check(t, told{b.Day().Date: {admitted: 2}})
+		rest.listen(b)
+		rest.check(t, told{b.Day().Date: {admitted: 2}})
+	})
+}
+
+// What nobody asked for before its day was let go is counted.
+func TestUntoldIsCounted(t *testing.T) {
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		take(t, b, post("m-1", 100, 1))
+		take(t, b, post("m-1", 100, 1)) // refused
+		told{}.listen(b)
+		for range 3 {
+			take(t, b, post("m-2", 100, 1)) // two of them refused
+		}
+		time.Sleep(time.Until(b.Day().End) + 2*Returned)
+		synctest.Wait()
+		if got := b.Stats().Untold; got != 3 {
+			t.Errorf("%d calls are counted, want 3", got)
+		}
+	}, nearReset)
 }
 
 // What a crash forfeited was charged, and is no call.

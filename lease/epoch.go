@@ -22,6 +22,8 @@ type epoch struct {
 	// something.
 	sweeps int
 	held   int
+
+	toldTo int // guarded by the book's telling: the accounts of list before it were told of in the round under way
 }
 
 // accounts outlive an epoch's day only where a changed rule makes the running day longer.

@@ -69,6 +69,32 @@ func TestNear(t *testing.T) {
 	}, h.listen)
 }
 
+// A call that is refused is told of as the whole limit, though what is left of it would pay for a cheaper one; once.
+func TestNearAtAWallBelowTheLimit(t *testing.T) {
+	var h hearing
+	bubble(t, func(t *testing.T, l *modelLedger, b *Book) {
+		call := func(cost int64, limit quota.Limit) {
+			c := post("m-1", 1000, limit)
+			c.Cost = cost
+			take(t, b, c)
+		}
+		for range 5 {
+			call(2, 9)
+		}
+		h.want(t, "m-1 66", "m-1 88", "m-1 100")
+		call(1, 9)  // admitted: 9 of 9
+		call(2, 9)  // refused
+		call(1, 11) // the limit was raised: 10 of 11
+		call(2, 11)
+		h.want(t, "m-1 90", "m-1 100")
+		call(30, 36)
+		call(1, 36)
+		h.want(t, "m-1 100") // refused at 27 %, and then at 30 %: not told as less
+		call(1, 24)
+		h.want(t, "m-1 50")
+	}, h.listen)
+}
+
 // Nobody passes a percentage unseen, though the sweep tops the account up and its calls never wait.
 func TestNearInSteadyUse(t *testing.T) {
 	var h hearing

@@ -359,6 +359,10 @@ func (s *sweeper) close(e *epoch) {
 		}
 	}
 	b.mu.Unlock()
+	if calls := e.untold(); calls > 0 {
+		b.untold.Add(calls)
+		s.log.Error("what became of calls was not recorded before their day was let go: it is lost to the history", "calls", calls, "day", e.day.Date)
+	}
 }
 
 // halt ends the loop, and returns when it has ended.

@@ -28,9 +28,16 @@ type Options struct {
 // Send sends a message by its channel, which is one of the settings', and returns an error where it was not taken. It gives up when ctx ends.
 type Send = func(ctx context.Context, s usage.AlertSettings, m usage.AlertMessage) error
 
-// Outbox delivers what is due. It is safe for concurrent use.
+// Outbox delivers what is due, by each way for itself: one by which nothing comes through holds up no other. It is safe for concurrent use.
 type Outbox struct {
-	o Options
+	o    Options
+	ways []*way
+}
+
+// way is one by which messages are delivered.
+type way struct {
+	name usage.AlertWay
+	max  int // messages that are sent at a time
 
 	mu     sync.Mutex
 	flying map[string]bool // guarded by mu: messages that are being sent, by id; false: they were, and may be in what was read before
@@ -43,9 +50,14 @@ const (
 	storeTime = 4 * time.Second
 	// lastMoment is how long what is under way may take when the outbox stops.
 	lastMoment = time.Second
-	// maxFlying is how many messages are sent at a time, and maxFlyingOf how many of one application: one whose webhook hangs holds up no other.
-	maxFlying   = 16
-	maxFlyingOf = 2
+	// maxFlying is how many messages are sent at a time by each way but mail, whose server has them all, and maxFlyingOf how many of one
+	// application: those whose webhooks hang hold up no others. [usage.MaxDueAlerts] is more than all that the applications of maxFlying
+	// messages have read.
+	maxFlying     = 64
+	maxFlyingMail = 16
+	maxFlyingOf   = 2
+	// firstTime is how long the first attempt may take: whoever answers at all does so within that, and those who do not have fewer slots.
+	firstTime = 5 * time.Second
 	// keptFor is how old a message gets that nobody takes.
 	keptFor    = 24 * time.Hour
 	firstDelay = 5 * time.Second
@@ -57,7 +69,15 @@ func New(o Options) (*Outbox, error) {
 	if o.Store == nil || o.Now == nil || o.Log == nil {
 		return nil, errors.New("notify: Options need a Store, Now and Log")
 	}
-	return &Outbox{o: o, flying: map[string]bool{}, of: map[string]int{}}, nil
+	b := &Outbox{o: o}
+	for _, name := range slices.Sorted(maps.Keys(o.Send)) {
+		w := &way{name: name, max: maxFlying, flying: map[string]bool{}, of: map[string]int{}}
+		if name == usage.MailWay {
+			w.max = maxFlyingMail
+		}
+		b.ways = append(b.ways, w)
+	}
+	return b, nil
 }
 
 // Follow delivers until ctx ends, and then waits for what is under way, which gives up after a second: nearly all of it has been taken by then, and
@@ -80,65 +100,71 @@ func (b *Outbox) Follow(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		b.forgetLanded()
-		due, err := b.due(ctx)
+		var errs []error
+		for _, w := range b.ways {
+			w.forgetLanded()
+			due, err := b.due(ctx, w)
+			errs = append(errs, err)
+			for _, m := range due {
+				if w.take(m) {
+					sending.Go(func() {
+						defer w.release(m)
+						b.deliver(send, m)
+					})
+				}
+			}
+		}
+		err := errors.Join(errs...)
 		if err != nil && !failing && ctx.Err() == nil {
 			b.o.Log.Warn("alerts that are to be delivered cannot be read", "err", err)
 		}
 		failing = err != nil
-		for _, m := range due {
-			if b.take(m) {
-				sending.Go(func() {
-					defer b.release(m)
-					b.deliver(send, m)
-				})
-			}
-		}
 	}
 }
 
-func (b *Outbox) due(ctx context.Context) ([]usage.AlertMessage, error) {
+func (b *Outbox) due(ctx context.Context, w *way) ([]usage.AlertMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	return b.o.Store.DueAlerts(ctx, b.o.Now(), usage.MaxDueAlerts)
+	return b.o.Store.DueAlerts(ctx, w.name, b.o.Now(), usage.MaxDueAlerts)
 }
 
 // take reports whether a message may be sent now, and notes that it is.
-func (b *Outbox) take(m usage.AlertMessage) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, known := b.flying[m.ID]; known || b.all >= maxFlying || b.of[m.Application] >= maxFlyingOf {
+func (w *way) take(m usage.AlertMessage) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.flying[m.ID]; known || w.all >= w.max || w.of[m.Application] >= maxFlyingOf {
 		return false
 	}
-	b.flying[m.ID] = true
-	b.of[m.Application]++
-	b.all++
+	w.flying[m.ID] = true
+	w.of[m.Application]++
+	w.all++
 	return true
 }
 
-func (b *Outbox) release(m usage.AlertMessage) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.flying[m.ID] = false
-	b.all--
-	if b.of[m.Application]--; b.of[m.Application] == 0 {
-		delete(b.of, m.Application)
+func (w *way) release(m usage.AlertMessage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying[m.ID] = false
+	w.all--
+	if w.of[m.Application]--; w.of[m.Application] == 0 {
+		delete(w.of, m.Application)
 	}
 }
 
 // forgetLanded forgets the messages of which the store knows by now what became of them.
-func (b *Outbox) forgetLanded() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	maps.DeleteFunc(b.flying, func(_ string, flying bool) bool { return !flying })
+func (w *way) forgetLanded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.flying, func(_ string, flying bool) bool { return !flying })
 }
 
 // deliver sends a message, and notes in the store what became of it. A message whose channel its application no longer has goes to nobody.
 func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) {
 	log := b.o.Log.With("application", m.Application, "way", m.Channel.Way(), "message", m.ID)
-	settings, err := b.o.Store.AlertSettings(ctx, m.Application)
-	if err == nil {
-		err = b.send(ctx, settings, m)
+	isOld := b.o.Now().Sub(m.Created) >= keptFor // perhaps no node ran for days: nobody needs it any more
+	var err error
+	if !isOld {
+		err = b.attempt(ctx, m)
 	}
 	if err != nil && ctx.Err() != nil {
 		return // it is due still
@@ -147,23 +173,37 @@ func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) {
 	defer cancel()
 	now := b.o.Now()
 	switch {
-	case err == nil:
+	case isOld:
+		log.Error("an alert could not be delivered for a day: it is given up", "attempts", m.Attempts)
 		err = b.o.Store.RemoveAlert(ctx, m.ID)
-	case now.Sub(m.Created) >= keptFor:
-		log.Error("an alert could not be delivered for a day: it is given up", "err", err)
+	case err == nil:
 		err = b.o.Store.RemoveAlert(ctx, m.ID)
 	default:
 		if m.Attempts == 0 {
 			log.Warn("an alert could not be delivered: it is tried again for a day", "err", err)
 		}
-		err = b.o.Store.DelayAlert(ctx, m.ID, now.Add(delay(m.Attempts)))
+		due := now.Add(delay(m.Attempts))
+		if end := m.Created.Add(keptFor); due.After(end) {
+			due = end // to be given up in time: it may have members' ids in it
+		}
+		err = b.o.Store.DelayAlert(ctx, m.ID, due)
 	}
 	if err != nil {
 		log.Warn("what became of an alert cannot be noted", "err", err)
 	}
 }
 
-func (b *Outbox) send(ctx context.Context, settings usage.AlertSettings, m usage.AlertMessage) error {
+// attempt sends a message.
+func (b *Outbox) attempt(ctx context.Context, m usage.AlertMessage) error {
+	settings, err := b.o.Store.AlertSettings(ctx, m.Application)
+	if err != nil {
+		return err
+	}
+	if m.Attempts == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, firstTime)
+		defer cancel()
+	}
 	send := b.o.Send[m.Channel.Way()]
 	if send == nil || !slices.Contains(settings.Channels(), m.Channel) {
 		return nil

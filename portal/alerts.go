@@ -17,7 +17,7 @@ import (
 // AlertSettings is what the portal needs of a [usage.AlertStore], as that has it.
 type AlertSettings interface {
 	AlertSettings(ctx context.Context, application string) (usage.AlertSettings, error)
-	SetAlertSettings(ctx context.Context, application string, s usage.AlertSettings, actor string) error
+	EditAlertSettings(ctx context.Context, application string, edit func(was usage.AlertSettings) (usage.AlertSettings, error), actor string) (usage.AlertSettings, error)
 }
 
 // testEvery is how often an application's alerts are tested at the most.
@@ -115,18 +115,20 @@ func (p *Portal) saveAlerts(v *visit) error {
 	if f.isWrong() {
 		return p.showAlerts(v, http.StatusUnprocessableEntity, was, f)
 	}
-	fresh := false
-	if s.WebhookURL != "" {
-		if s.WebhookSecret = was.WebhookSecret; s.WebhookSecret == "" {
-			s.WebhookSecret, fresh = usage.NewWebhookSecret(), true
-		}
-	}
-	return p.setAlerts(v, s, fresh)
+	return p.editAlerts(v, func(was usage.AlertSettings) (usage.AlertSettings, bool, error) {
+		s, fresh := s.WithSecret(was)
+		return s, fresh, nil
+	})
 }
 
-// setAlerts sets settings, and goes on to the page that says so, and shows a secret that is fresh.
-func (p *Portal) setAlerts(v *visit, s usage.AlertSettings, fresh bool) error {
-	if err := p.Alerts.SetAlertSettings(v.r.Context(), v.app.ID, s, v.account.Email); err != nil {
+// editAlerts edits settings, and goes on to the page that says so, and shows a secret that is fresh.
+func (p *Portal) editAlerts(v *visit, edit func(was usage.AlertSettings) (s usage.AlertSettings, fresh bool, err error)) error {
+	fresh := false
+	s, err := p.Alerts.EditAlertSettings(v.r.Context(), v.app.ID, func(was usage.AlertSettings) (s usage.AlertSettings, err error) {
+		s, fresh, err = edit(was)
+		return s, err
+	}, v.account.Email)
+	if err != nil {
 		return err
 	}
 	if fresh {
@@ -193,6 +195,8 @@ func (p *Portal) renewSecret(v *visit) error {
 			Text: "Alerts to the webhook are signed with the new secret from now on. Whatever checks them by the old one takes no more of them until it has the new one, which is shown once.",
 		})
 	}
-	s.WebhookSecret = usage.NewWebhookSecret()
-	return p.setAlerts(v, s, true)
+	return p.editAlerts(v, func(was usage.AlertSettings) (usage.AlertSettings, bool, error) {
+		s, err := was.RenewSecret()
+		return s, true, err
+	})
 }

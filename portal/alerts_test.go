@@ -21,6 +21,12 @@ func (s *site) alerts() usage.AlertSettings {
 	return settings
 }
 
+// setAlerts sets an application's settings.
+func (s *site) setAlerts(application string, to usage.AlertSettings) error {
+	_, err := s.registry.EditAlertSettings(s.Context(), application, func(usage.AlertSettings) (usage.AlertSettings, error) { return to, nil }, "")
+	return err
+}
+
 func TestAlerts(t *testing.T) {
 	s := openSite(t, sample)
 	b := s.browser("admin@acme.example")

@@ -347,7 +347,7 @@ func (s *site) fillHistory(application string) {
 // emptyAlerts puts acme's alerts back to where its pictures begin.
 func (s *site) emptyAlerts() {
 	s.Helper()
-	if err := s.registry.SetAlertSettings(s.Context(), "acme", usage.AlertSettings{Mail: []string{"ann@acme.example"}}, ""); err != nil {
+	if err := s.setAlerts("acme", usage.AlertSettings{Mail: []string{"ann@acme.example"}}); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -378,8 +378,8 @@ func (s *site) fillTabs(application string) {
 		must(err)
 		must(s.registry.Grant(s.Context(), registry.Grant{Email: email, Application: application, Role: []registry.Role{registry.Viewer, registry.Admin}[i%2]}, ""))
 	}
-	must(s.registry.SetAlertSettings(s.Context(), application, usage.AlertSettings{
+	must(s.setAlerts(application, usage.AlertSettings{
 		Thresholds: []int{50, 60, 75, 90, 100}, Mail: []string{"on-call@developers.partner.example", "somebody.with.a.long.name@developers.partner.example"},
 		WebhookURL: "https://hooks.partner.example/services/T024BE7LD/B01ABCDEF/a-rather-long-path", WebhookSecret: usage.NewWebhookSecret(),
-	}, ""))
+	}))
 }

@@ -168,7 +168,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	reader, err := usage.New(usage.Options{Catalog: s.now.Load, Counters: s.counts, Now: func() time.Time { return at }, Near: s.near})
 	must(err)
 	s.history, err = usage.NewHistory(usage.HistoryOptions{
-		Store: s.registry, Day: s.counts.Day, Decided: func(func(usage.Decided)) {}, Days: 400, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
+		Store: s.registry, Day: s.counts.Day, Decided: func(func(usage.Decided) bool) bool { return true }, DecidedOf: func(string, func(usage.Decided)) {}, Days: 400, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
 	})
 	must(err)
 	s.server = httptest.NewUnstartedServer(nil)

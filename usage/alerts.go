@@ -88,6 +88,35 @@ func (s AlertSettings) Validate() error {
 	return nil
 }
 
+// WithSecret returns the settings with a secret for their webhook where they have a webhook and none: that of the settings before, or a fresh
+// one, which made tells.
+func (s AlertSettings) WithSecret(before AlertSettings) (_ AlertSettings, made bool) {
+	if s.WebhookURL == "" || s.WebhookSecret != "" {
+		return s, false
+	}
+	if s.WebhookSecret = before.WebhookSecret; s.WebhookSecret == "" {
+		s.WebhookSecret, made = NewWebhookSecret(), true
+	}
+	return s, made
+}
+
+// RenewSecret returns the settings with a fresh secret for their webhook; [fault.Conflict] where they have none.
+func (s AlertSettings) RenewSecret() (AlertSettings, error) {
+	if s.WebhookURL == "" {
+		return s, fault.New(fault.Conflict, "The application has no webhook, and so no secret of one.")
+	}
+	s.WebhookSecret = NewWebhookSecret()
+	return s, nil
+}
+
+// WebhookHost returns the host of the webhook, with its port where one is told; empty where there is none. Its path may be a secret.
+func (s AlertSettings) WebhookHost() string {
+	if u, err := url.Parse(s.WebhookURL); err == nil {
+		return u.Host
+	}
+	return ""
+}
+
 // NewWebhookSecret returns a fresh secret for a webhook: 32 random bytes.
 func NewWebhookSecret() string {
 	var key [32]byte
@@ -166,7 +195,7 @@ type AlertMessage struct {
 
 const (
 	// MaxDueAlerts is the most messages that are read at a time.
-	MaxDueAlerts = 100
+	MaxDueAlerts = 256
 	// MaxDueAlertsOf is the most of them of one application: those of one whose webhook hangs do not keep those of others from being read.
 	MaxDueAlertsOf = 4
 )
@@ -177,9 +206,13 @@ const (
 type AlertStore interface {
 	// AlertSettings returns an application's settings: zero where none were set. They hold a secret.
 	AlertSettings(ctx context.Context, application string) (AlertSettings, error)
-	// SetAlertSettings sets them. The audit tells of it, without the secret. [fault.NotFound] where the catalog has no such application;
-	// [fault.Invalid] as in [AlertSettings.Validate].
-	SetAlertSettings(ctx context.Context, application string, s AlertSettings, actor string) error
+	// AllAlertSettings returns the settings of all applications that have some, and their version, which changes whenever any of them does. Where
+	// that is the version that is known already, it returns none. 0 is no version.
+	AllAlertSettings(ctx context.Context, known int64) (all map[string]AlertSettings, version int64, err error)
+	// EditAlertSettings sets an application's settings to what edit makes of those that are kept, while nobody else changes them; edit must
+	// not call the store. It returns what is kept then. The audit tells of a change, without the secret. The error is edit's, [fault.NotFound]
+	// where the catalog has no such application, or [fault.Invalid] as in [AlertSettings.Validate]: nothing is changed then.
+	EditAlertSettings(ctx context.Context, application string, edit func(was AlertSettings) (AlertSettings, error), actor string) (AlertSettings, error)
 
 	// RaiseAlerts keeps crossings of a day, of each limit the highest threshold, and messages that tell of them: all or nothing. Crossings
 	// of earlier days are removed.
@@ -187,9 +220,9 @@ type AlertStore interface {
 	// RaisedAlerts returns the crossings of a day.
 	RaisedAlerts(ctx context.Context, day quota.Date) ([]Crossing, error)
 
-	// DueAlerts returns up to limit messages, 1 to [MaxDueAlerts], that are due at now: those that failed least before others, then those
-	// due first. Of each application it returns up to [MaxDueAlertsOf], in that order.
-	DueAlerts(ctx context.Context, now time.Time, limit int) ([]AlertMessage, error)
+	// DueAlerts returns up to limit messages to be delivered by a way, 1 to [MaxDueAlerts], that are due at now: those that failed least before
+	// others, then those due first. Of each application it returns up to [MaxDueAlertsOf], in that order.
+	DueAlerts(ctx context.Context, way AlertWay, now time.Time, limit int) ([]AlertMessage, error)
 	// DelayAlert has a message tried again at due, one attempt having failed; there may be no such message.
 	DelayAlert(ctx context.Context, id string, due time.Time) error
 	// RemoveAlert forgets a message, which was delivered or given up; there may be no such message.

@@ -3,11 +3,13 @@ package usage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,26 +63,47 @@ func (c *calling) callOn(day quota.Day, endpoint string, calls usage.Calls) {
 	c.decided[day.Date.String()+endpoint] = d
 }
 
-func (c *calling) tell(tell func(usage.Decided)) {
+func (c *calling) tell(tell func(usage.Decided) bool) (all bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(c.decided)) {
-		tell(c.decided[key])
+		d := c.decided[key]
+		delete(c.decided, key)
+		if !tell(d) {
+			return false
+		}
 	}
-	clear(c.decided)
+	return true
+}
+
+func (c *calling) tellOf(application string, tell func(usage.Decided)) {
+	if application == "acme" {
+		c.tell(func(d usage.Decided) bool { tell(d); return true })
+	}
 }
 
 // unreliable is a store that fails when it is told to: before it adds, or after.
 type unreliable struct {
 	usage.HistoryStore
 	mu            sync.Mutex
-	before, after bool // guarded by mu
-	added         int  // guarded by mu: batches that came, failed or not
+	before, after bool                          // guarded by mu
+	added         int                           // guarded by mu: batches that came, failed or not
+	released      atomic.Pointer[chan struct{}] // nil: nothing hangs
+}
+
+// hang has what is added wait until it is released.
+func (u *unreliable) hang() (release func()) {
+	released := make(chan struct{})
+	u.released.Store(&released)
+	return func() { close(released) }
 }
 
 var errStore = fault.New(fault.Unavailable, "The store is down.")
 
 func (u *unreliable) AddHistory(ctx context.Context, b usage.HistoryBatch) error {
+	if released := u.released.Load(); released != nil {
+		<-*released
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.added++
@@ -123,7 +146,7 @@ func openStore(t *testing.T) *unreliable {
 func history(t *testing.T, store usage.HistoryStore, c *calling) *usage.History {
 	t.Helper()
 	h, err := usage.NewHistory(usage.HistoryOptions{
-		Store: store, Day: c.today, Decided: c.tell, Days: 400, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Store: store, Day: c.today, Decided: c.tell, DecidedOf: c.tellOf, Days: 400, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -312,6 +335,7 @@ func TestHistoryWhileTheStoreFails(t *testing.T) {
 		store.fail(false, true)
 		c.call("*", usage.Calls{Admitted: 1})
 		time.Sleep(10 * time.Second)
+		want("while it is added, and is said not to be", 11)
 		c.call("*", usage.Calls{Admitted: 1})
 		store.fail(false, false)
 		time.Sleep(20 * time.Second)
@@ -357,7 +381,7 @@ func TestOldHistoryIsForgotten(t *testing.T) {
 		if more, err := store.ForgetHistory(t.Context(), old+1); more || err != nil {
 			t.Errorf("more is %t, %v", more, err)
 		}
-		kept, err := store.HistoryByDay(t.Context(), "acme", "", old-100, old+10)
+		kept, _, err := store.HistoryByDay(t.Context(), "acme", "", old-100, old+10, "w")
 		if err != nil || len(kept) != 2 || kept[0].Day != old+1 {
 			t.Errorf("kept %v, %v", kept, err)
 		}
@@ -376,6 +400,180 @@ func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
 			wantShown(t, "hours", shown(t, got, err), map[string]usage.Calls{"2000-01-01T00:00:00Z": {Admitted: i + 1}})
 		}
 	})
+}
+
+// Who reads waits for no write.
+func TestHistoryIsReadWhileAWriteHangs(t *testing.T) {
+	recording(t, func(c *calling, store *unreliable, h *usage.History) {
+		c.call("*", usage.Calls{Admitted: 1})
+		time.Sleep(10 * time.Second)
+		release := store.hang()
+		defer release()
+		c.call("*", usage.Calls{Admitted: 1})
+		time.Sleep(10 * time.Second)
+		c.call("*", usage.Calls{Admitted: 1})
+		began := time.Now()
+		for _, endpoint := range []string{"", "*"} {
+			got, err := h.Hours(t.Context(), "acme", endpoint)
+			wantShown(t, "hours", shown(t, got, err), map[string]usage.Calls{"2000-01-01T00:00:00Z": {Admitted: 3}})
+		}
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("a reading waited %v for a write", waited)
+		}
+	})
+}
+
+// counted is a store that counts what is added, and fails when it is told to.
+type counted struct {
+	usage.HistoryStore
+	mu      sync.Mutex
+	err     error // guarded by mu
+	of, all int64 // guarded by mu: calls by endpoints, and those to all endpoints together
+	last    int64 // guarded by mu: batch
+}
+
+func (s *counted) AddHistory(_ context.Context, b usage.HistoryBatch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.last = b.Number
+	for _, row := range b.Rows {
+		if row.Endpoint == "" {
+			s.all += row.Admitted
+		} else {
+			s.of += row.Admitted
+		}
+	}
+	return nil
+}
+
+func (s *counted) HistoryByHour(context.Context, string, string, quota.Date, string) ([]usage.Bucket, int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return nil, s.last, nil
+}
+
+func (s *counted) ForgetHistory(context.Context, quota.Date) (more bool, err error) {
+	return false, nil
+}
+
+func (s *counted) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// crowded are many applications that each call two endpoints, in turn.
+type crowded struct {
+	mu   sync.Mutex
+	day  quota.Day
+	left []int64 // guarded by mu: calls that were not told, by application and endpoint
+	next int     // guarded by mu: whose are told next
+}
+
+func (c *crowded) call() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.left {
+		c.left[i]++
+	}
+}
+
+func (c *crowded) today() quota.Day { return c.day }
+
+func (c *crowded) tell(tell func(usage.Decided) bool) (all bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.next < len(c.left) {
+		d, ok := c.takeLocked(c.next)
+		c.next++
+		if ok && !tell(d) {
+			return false
+		}
+	}
+	c.next = 0
+	return true
+}
+
+func (c *crowded) takeLocked(i int) (d usage.Decided, ok bool) {
+	calls := c.left[i]
+	c.left[i] = 0
+	return usage.Decided{Day: c.day, Application: fmt.Sprint("app-", i/2), Endpoint: fmt.Sprint("e", i%2), Calls: usage.Calls{Admitted: calls}}, calls > 0
+}
+
+func (c *crowded) tellOf(application string, tell func(usage.Decided)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var n int
+	if _, err := fmt.Sscanf(application, "app-%d", &n); err != nil || n < 0 || 2*n >= len(c.left) {
+		return
+	}
+	for i := 2 * n; i < 2*n+2; i++ {
+		if d, ok := c.takeLocked(i); ok {
+			tell(d)
+		}
+	}
+}
+
+// More applications call than history can wait in memory: nothing is lost, though the store fails for a while.
+func TestHistoryOfACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const applications = 150_000
+		rule, err := quota.NewDayRule("UTC", "00:00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, store := &crowded{day: rule.At(time.Now()), left: make([]int64, 2*applications)}, &counted{}
+		h, err := usage.NewHistory(usage.HistoryOptions{
+			Store: store, Day: c.today, Decided: c.tell, DecidedOf: c.tellOf, Days: 400, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { h.Follow(ctx); close(done) }()
+		store.fail(errStore)
+		for range 3 {
+			c.call()
+			time.Sleep(6 * time.Second)
+		}
+		got, err := h.Hours(t.Context(), fmt.Sprint("app-", applications-1), "")
+		wantShown(t, "while the store fails", shown(t, got, err), map[string]usage.Calls{"2000-01-01T00:00:00Z": {Admitted: 6}})
+		store.fail(nil)
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if store.of != 6*applications || store.all != 6*applications {
+			t.Errorf("%d calls by endpoints and %d in all were added, want %d", store.of, store.all, 6*applications)
+		}
+	})
+}
+
+// BenchmarkHours reads the history of one of 150,000 applications that call, two endpoints each, of which two thirds wait to be written.
+func BenchmarkHours(b *testing.B) {
+	c, store := &crowded{day: day("2026-11-23"), left: make([]int64, 300_000)}, &counted{err: errStore}
+	c.call()
+	h, err := usage.NewHistory(usage.HistoryOptions{
+		Store: store, Day: c.today, Decided: c.tell, DecidedOf: c.tellOf, Days: 400, Now: func() time.Time { return c.day.Start }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := h.Close(b.Context()); err == nil {
+		b.Fatal("nothing waits")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := h.Hours(b.Context(), "app-7", ""); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func TestHistoryOptions(t *testing.T) {

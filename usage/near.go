@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +34,8 @@ type Near struct {
 	Application string
 	Endpoint    string
 	Member      string
-	Percent     int // of the limit that is used, rounded down: up to 100
+	Limit       quota.Limit // of which the percentage is; 0: not known
+	Percent     int         // of the limit that is used, rounded down: up to 100; 100, too, where a call was refused for it
 }
 
 // NearMember is a member who was near its limit.
@@ -73,19 +75,22 @@ type NearOptions struct {
 type NearMembers struct {
 	o NearOptions
 
-	mu    sync.Mutex
-	day   quota.Date             // guarded by mu: of the lists
-	lists map[nearName]*nearList // guarded by mu
-	full  bool                   // guarded by mu: there was no room for a list
+	mu      sync.Mutex
+	day     quota.Date             // guarded by mu: of the lists
+	lists   map[nearName]*nearList // guarded by mu
+	changed []nearName             // guarded by mu: lists that changed since they were last kept
+	full    bool                   // guarded by mu: there was no room for a list
 }
 
 type nearName struct{ application, endpoint string }
 
 // nearList is kept small enough to be searched from end to end.
 type nearList struct {
+	name    nearName
 	members []NearMember
-	least   int  // the lowest percentage in a list that is full
-	changed bool // since it was last kept
+	limit   quota.Limit // of the members; 0: not known
+	least   int         // the lowest percentage in a list that is full
+	changed bool        // since it was last kept
 }
 
 // OpenNear returns what the store has of the running day.
@@ -106,6 +111,7 @@ func OpenNear(ctx context.Context, o NearOptions) (*NearMembers, error) {
 	for _, list := range n.lists {
 		list.changed = false
 	}
+	n.changed = nil
 	return n, nil
 }
 
@@ -129,56 +135,72 @@ func (n *NearMembers) Note(m Near) {
 			}
 			return
 		}
-		list = &nearList{}
-		n.lists[nearName{strings.Clone(m.Application), strings.Clone(m.Endpoint)}] = list
+		list = &nearList{name: nearName{strings.Clone(m.Application), strings.Clone(m.Endpoint)}}
+		n.lists[list.name] = list
 	}
-	list.note(m.Member, m.Percent)
+	if list.note(m) && !list.changed {
+		list.changed = true
+		n.changed = append(n.changed, list.name)
+	}
 }
 
 // beginLocked begins with a day: the names of the one before are forgotten.
 func (n *NearMembers) beginLocked(day quota.Date) {
-	n.day, n.lists, n.full = day, map[nearName]*nearList{}, false
+	n.day, n.lists, n.changed, n.full = day, map[nearName]*nearList{}, nil, false
 }
 
-// note enters a member, in place of the one that is the farthest from its limit where the list is full.
-func (l *nearList) note(member string, percent int) {
+// note enters a member, in place of the one that is the farthest from its limit where the list is full, and reports whether that changed the list. When
+// the limit changes, the percentages are those of another one: all are forgotten, and come again with their next calls.
+func (l *nearList) note(m Near) bool {
+	if m.Limit != l.limit && m.Limit != 0 {
+		if l.limit != 0 {
+			l.members = nil
+		}
+		l.limit = m.Limit
+	}
 	full := len(l.members) == MaxNear
-	if full && percent <= l.least { // whoever is in the list was at least there
-		return
-	}
-	farthest := -1
-	for i := range l.members {
-		if l.members[i].ID == member {
-			farthest = i
-			break
-		}
-		if full && (farthest < 0 || l.members[i].Percent < l.members[farthest].Percent) {
-			farthest = i
-		}
-	}
-	if farthest < 0 {
+	at := slices.IndexFunc(l.members, func(k NearMember) bool { return k.ID == m.Member })
+	switch {
+	case at >= 0 && l.members[at].Percent == m.Percent, at < 0 && full && m.Percent <= l.least:
+		return false
+	case at < 0 && full:
+		at = slices.IndexFunc(l.members, func(k NearMember) bool { return k.Percent == l.least })
+	case at < 0:
 		l.members = append(l.members, NearMember{})
-		farthest = len(l.members) - 1
+		at = len(l.members) - 1
 	}
-	if l.members[farthest].ID != member {
-		l.members[farthest].ID = strings.Clone(member) // the call's may be a part of something larger
+	if l.members[at].ID != m.Member {
+		l.members[at].ID = strings.Clone(m.Member) // the call's may be a part of something larger
 	}
-	l.members[farthest].Percent = percent
-	l.changed = true
+	l.members[at].Percent = m.Percent
 	if len(l.members) == MaxNear {
 		l.least = slices.MinFunc(l.members, func(a, b NearMember) int { return cmp.Compare(a.Percent, b.Percent) }).Percent
 	}
+	return true
 }
 
 // Tell tells of everybody who is kept.
 func (n *NearMembers) Tell(tell func(Near)) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for name, list := range n.lists {
-		for _, m := range list.members {
-			tell(Near{Day: n.day, Application: name.application, Endpoint: name.endpoint, Member: m.ID, Percent: m.Percent})
+	day := n.day
+	names := slices.Collect(maps.Keys(n.lists))
+	n.mu.Unlock()
+	for _, name := range names {
+		list, limit := n.copy(day, name)
+		for _, m := range list.Members {
+			tell(Near{Day: day, Application: name.application, Endpoint: name.endpoint, Member: m.ID, Limit: limit, Percent: m.Percent})
 		}
 	}
+}
+
+// copy returns a copy of a day's list, which has no members where there is none. Members' calls wait for the lock, so it is taken for one list at a time.
+func (n *NearMembers) copy(day quota.Date, name nearName) (NearList, quota.Limit) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if list := n.lists[name]; list != nil && n.day == day {
+		return list.copy(), list.limit
+	}
+	return NearList{}, 0
 }
 
 // Follow keeps the lists in the store until ctx ends. What is noted after that is [NearMembers.Close]'s to keep.
@@ -188,7 +210,7 @@ func (n *NearMembers) Follow(ctx context.Context) {
 	kept := quota.Date(0) // so that what an earlier day left is removed at once
 	failing := false
 	for {
-		day, lists := n.changed()
+		day, lists := n.takeChanged()
 		if day != kept || len(lists) > 0 {
 			err := n.keep(ctx, day, lists)
 			if err == nil {
@@ -208,33 +230,46 @@ func (n *NearMembers) Follow(ctx context.Context) {
 
 // Close keeps what was noted until now.
 func (n *NearMembers) Close(ctx context.Context) error {
-	day, lists := n.changed()
+	day, lists := n.takeChanged()
 	if len(lists) == 0 {
 		return nil
 	}
 	return n.keep(ctx, day, lists)
 }
 
-// changed returns the day that is running, and copies of its lists that changed since they were last kept.
-func (n *NearMembers) changed() (quota.Date, []NearList) {
+// takeChanged returns the day that is running, and copies of its lists that changed since they were last kept.
+func (n *NearMembers) takeChanged() (quota.Date, []NearList) {
 	today := n.o.Day().Date
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if today > n.day {
 		n.beginLocked(today)
 	}
-	var lists []NearList
-	for name, list := range n.lists {
-		if list.changed {
-			list.changed = false
-			lists = append(lists, list.of(name))
+	day, names := n.day, n.changed
+	n.changed = nil
+	n.mu.Unlock()
+	lists := make([]NearList, 0, len(names))
+	for _, name := range names {
+		if list := n.takeList(day, name); len(list.Members) > 0 {
+			lists = append(lists, list)
 		}
 	}
-	return n.day, lists
+	return day, lists
 }
 
-func (l *nearList) of(name nearName) NearList {
-	return NearList{Application: name.application, Endpoint: name.endpoint, Members: slices.Clone(l.members)}
+// takeList is as copy, and notes that the list is being kept.
+func (n *NearMembers) takeList(day quota.Date, name nearName) NearList {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.lists[name]
+	if list == nil || n.day != day {
+		return NearList{}
+	}
+	list.changed = false
+	return list.copy()
+}
+
+func (l *nearList) copy() NearList {
+	return NearList{Application: l.name.application, Endpoint: l.name.endpoint, Members: slices.Clone(l.members)}
 }
 
 func (n *NearMembers) keep(ctx context.Context, day quota.Date, lists []NearList) error {
@@ -257,8 +292,9 @@ func (n *NearMembers) keepLater(day quota.Date, lists []NearList) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, l := range lists {
-		if list := n.lists[nearName{l.Application, l.Endpoint}]; list != nil && n.day == day {
+		if list := n.lists[nearName{l.Application, l.Endpoint}]; list != nil && n.day == day && !list.changed {
 			list.changed = true
+			n.changed = append(n.changed, list.name)
 		}
 	}
 }
@@ -274,14 +310,14 @@ func (n *NearMembers) of(application, endpoint string) []NearList {
 	if endpoint != "" {
 		name := nearName{application, endpoint}
 		if list := n.lists[name]; list != nil {
-			return []NearList{list.of(name)}
+			return []NearList{list.copy()}
 		}
 		return nil
 	}
 	var lists []NearList
 	for name, list := range n.lists {
 		if name.application == application {
-			lists = append(lists, list.of(name))
+			lists = append(lists, list.copy())
 		}
 	}
 	return lists

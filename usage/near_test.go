@@ -201,6 +201,35 @@ func TestTheNearestAreKept(t *testing.T) {
 	}
 }
 
+// After the limit was raised, the list that was full of those at the old one is no obstacle to those near the new one.
+func TestNearAfterTheLimitIsRaised(t *testing.T) {
+	today := day("2026-11-23").Date
+	used := members{"new": 45}
+	n := openNear(t, newMemory(), numbers().day, used)
+	note := func(member string, limit quota.Limit, percent int) {
+		n.Note(usage.Near{Day: today, Application: "acme", Endpoint: "posts.create", Member: member, Limit: limit, Percent: percent})
+	}
+	fill := func() {
+		for i := range usage.MaxNear {
+			id := fmt.Sprintf("old-%02d", i)
+			used[id] = 20
+			note(id, 20, 100)
+		}
+	}
+	fill()
+	note("new", 50, 90)
+	wantNear(t, n, "posts.create", "posts.create new 90% 45/50 left 5 refused 0")
+
+	// What is kept over a restart does not say of which limit it is: those who come lower make room.
+	n = openNear(t, newMemory(), numbers().day, used)
+	for i := range usage.MaxNear {
+		note(fmt.Sprintf("old-%02d", i), 0, 100)
+	}
+	note("old-00", 50, 60)
+	note("new", 50, 90)
+	wantNear(t, n, "posts.create", "posts.create new 90% 45/50 left 5 refused 0")
+}
+
 func TestNearIsKeptUntilTheDayEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCalling(t, "UTC", "00:00")

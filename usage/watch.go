@@ -7,10 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perdiem/perdiem/quota"
@@ -48,58 +47,56 @@ type AlertLimit struct {
 	Members   []NearMember `json:"members,omitempty"` // of kind member: who, in order of id
 }
 
-// AlertOptions are what [OpenAlerts] needs. All but Ways are required.
+// AlertOptions are what [OpenAlerts] needs. All but Ways and Members are required.
 type AlertOptions struct {
 	Store AlertStore
 	Day   func() quota.Day // the day that is running
 	Ways  []AlertWay       // by which messages can be delivered; may be empty
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Members tells of all members who are near a limit now, as [NearMembers.Tell]: it is asked when settings have changed. nil: of nobody.
+	Members func(tell func(Near))
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Alerts notices when a limit comes to a threshold of its application's settings, and puts a message that tells of it into the store, from
 // where it is delivered: for each limit and threshold once a day, restarts included, and within two seconds. Members are summed up: the first are told
-// of at once, others with those that come in the next minute, then in the next two, and so on up to an hour; of [MaxNear] members
-// an endpoint and day at the most. It is safe for concurrent use.
+// of at once, others with those that come in the next minute, then in the next two, and so on up to an hour, and at the end of the day; of [MaxNear] members
+// an endpoint and day at the most, who are those with the highest percentages where more wait. It is safe for concurrent use.
+//
+// The settings are in memory, and follow the store within a second, whoever changes them there: who has none costs nothing.
 type Alerts struct {
-	o AlertOptions
+	o        AlertOptions
+	settings atomic.Pointer[map[string]warning] // of the applications of which somebody is to be warned
 
-	mu   sync.Mutex
-	came map[limitName]standing // guarded by mu: where limits have come to since they were last looked at
+	mu    sync.Mutex
+	today *alertDay // guarded by mu
+	over  *alertDay // guarded by mu: the day before, while something may still be told of it; else nil
 
 	// What follows is the loop's own.
-	day     quota.Date
-	told    map[limitName]int                 // the highest threshold that was told of today
-	members map[limitName]int                 // how many members were told of, by application and endpoint
-	drafts  map[string]map[limitName]standing // what is to be told of, by application
-	pauses  map[string]pause                  // until members are told of again, by application
-	failing bool
+	version   int64      // of the settings
+	forgotten quota.Date // the day before which the store has forgotten what was told of
+	dropping  bool       // there was no room for all that came since the last look
+	failing   bool
 }
 
-// limitName names a limit: a member's, or the application's where member is empty.
-type limitName struct{ application, endpoint, member string }
-
-// standing is where a limit has come to.
-type standing struct {
-	day         quota.Date
-	percent     int
-	threshold   int // the highest that is not above percent; known once the settings are
-	limit, used int64
-}
-
-type pause struct {
-	until time.Time
-	next  time.Duration
+// warning says who is to be warned of an application's limits, and when.
+type warning struct {
+	thresholds []int
+	channels   []AlertChannel
 }
 
 const (
 	watchEvery = time.Second
 	firstPause = time.Minute
 	lastPause  = time.Hour
-	// maxCame is how many limits may come to another percentage in a second; those beyond are noticed with their next one.
-	maxCame = 100_000
+	// overFor is how long after its end a day's limits are still heard of: what was decided just before is told a little later.
+	overFor = time.Minute
+	// maxWaiting is how many limits may wait to be told of, some 30 MB; those beyond are noticed with their next call, or percentage.
+	maxWaiting = 100_000
 	// toldAtOnce is how many limits of an application, and how many of members, one message tells of.
 	toldAtOnce = 100
+	// crossingsAtOnce is from how many crossings on a transaction takes no more applications: others wait for the store meanwhile.
+	crossingsAtOnce = 500
 )
 
 // OpenAlerts returns what the store knows to have been told of today.
@@ -107,53 +104,83 @@ func OpenAlerts(ctx context.Context, o AlertOptions) (*Alerts, error) {
 	if o.Store == nil || o.Day == nil || o.Now == nil || o.Log == nil {
 		return nil, errors.New("usage: AlertOptions need a Store, Day, Now and Log")
 	}
-	a := &Alerts{o: o, came: map[limitName]standing{}}
-	a.begin(o.Day().Date)
-	raised, err := o.Store.RaisedAlerts(ctx, a.day)
+	day := o.Day()
+	a := &Alerts{o: o, today: newAlertDay(day.Date)}
+	a.today.day = day
+	a.settings.Store(&map[string]warning{})
+	if _, err := a.readSettings(ctx); err != nil {
+		return nil, err
+	}
+	raised, err := o.Store.RaisedAlerts(ctx, a.today.date)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range raised {
-		a.tell(limitName{c.Application, c.Endpoint, c.Member}, c.Threshold)
+		a.today.restore(c)
 	}
 	return a, nil
 }
 
-// begin begins with a day, on which nothing was told of yet.
-func (a *Alerts) begin(day quota.Date) {
-	a.day, a.told, a.members = day, map[limitName]int{}, map[limitName]int{}
-	a.drafts, a.pauses = map[string]map[limitName]standing{}, map[string]pause{}
+// readSettings takes up the settings, where they have changed.
+func (a *Alerts) readSettings(ctx context.Context) (changed bool, err error) {
+	all, version, err := a.o.Store.AllAlertSettings(ctx, a.version)
+	if err != nil || version == a.version {
+		return false, err
+	}
+	warnings := map[string]warning{}
+	for application, s := range all {
+		if channels := a.channels(s); len(channels) > 0 {
+			warnings[application] = warning{thresholds: s.At(), channels: channels}
+		}
+	}
+	a.settings.Store(&warnings)
+	a.version = version
+	return true, nil
 }
 
-// tell notes that a threshold is told of.
-func (a *Alerts) tell(name limitName, threshold int) {
-	if _, before := a.told[name]; !before && name.member != "" {
-		a.members[limitName{application: name.application, endpoint: name.endpoint}]++
-	}
-	a.told[name] = max(a.told[name], threshold)
-}
+func (a *Alerts) warning(application string) warning { return (*a.settings.Load())[application] }
+
+func (a *Alerts) thresholds(application string) []int { return a.warning(application).thresholds }
 
 // Near takes up that a member has come near its limit.
 func (a *Alerts) Near(n Near) {
-	a.come(limitName{n.Application, n.Endpoint, n.Member}, standing{day: n.Day, percent: n.Percent})
+	a.come(n.Day, n.Application, standing{endpoint: n.Endpoint, member: n.Member, percent: n.Percent})
 }
 
-// Called takes up where the limit of an application that was called stands. used below 0 says that it is not known.
-func (a *Alerts) Called(day quota.Date, application, endpoint string, used int64, limit quota.Limit) {
-	if limit <= 0 || limit == quota.Unlimited || used*100 < leastThreshold*int64(limit) {
+// Called takes up where the limit of an application that was called stands. used below 0 says that it is not known. That a call was refused for
+// the limit counts as 100 % of it: what is left pays for no such call.
+func (a *Alerts) Called(day quota.Date, application, endpoint string, used int64, limit quota.Limit, refused bool) {
+	if limit <= 0 || limit == quota.Unlimited || used < 0 {
 		return
 	}
-	a.come(limitName{application: application, endpoint: endpoint},
-		standing{day: day, percent: int(min(100, used*100/int64(limit))), limit: int64(limit), used: used})
+	percent := int(min(100, used*100/int64(limit)))
+	if refused {
+		percent = 100
+	}
+	a.come(day, application, standing{endpoint: endpoint, percent: percent, limit: int64(limit), used: used})
 }
 
-func (a *Alerts) come(name limitName, s standing) {
+func (a *Alerts) come(day quota.Date, application string, to standing) {
+	thresholds := a.thresholds(application)
+	if highest(thresholds, to.percent) == 0 {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if was, ok := a.came[name]; ok && was.day == s.day && was.percent >= s.percent || !ok && len(a.came) >= maxCame {
-		return
+	if day > a.today.date {
+		a.beginLocked(day)
 	}
-	a.came[name] = s
+	switch {
+	case day == a.today.date:
+		a.today.come(application, to, thresholds)
+	case a.over != nil && day == a.over.date:
+		a.over.come(application, to, thresholds)
+	}
+}
+
+// beginLocked begins with a day, on which nothing was told of yet.
+func (a *Alerts) beginLocked(date quota.Date) {
+	a.over, a.today = a.today, newAlertDay(date)
 }
 
 // Follow raises alerts until ctx ends; then [Alerts.Close] raises the last. What a crash keeps from being raised is noticed at the limit's next
@@ -182,123 +209,138 @@ func (a *Alerts) Close(ctx context.Context) error { return a.look(ctx) }
 func (a *Alerts) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
-	day := a.o.Day()
-	if day.Date > a.day {
-		a.begin(day.Date)
-	}
-	for name, s := range a.arrived() {
-		if s.day != a.day || s.percent <= a.told[name] {
-			continue
-		}
-		if a.drafts[name.application] == nil {
-			a.drafts[name.application] = map[limitName]standing{}
-		}
-		a.drafts[name.application][name.clone()] = s
-	}
-	var errs []error
-	for _, application := range slices.Sorted(maps.Keys(a.drafts)) {
-		if err := a.raise(ctx, day, application, a.drafts[application]); err != nil {
-			errs = append(errs, err)
-		}
-		if len(a.drafts[application]) == 0 {
-			delete(a.drafts, application)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// arrived takes over where limits have come to.
-func (a *Alerts) arrived() map[limitName]standing {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.came) == 0 {
-		return nil
-	}
-	came := a.came
-	a.came = map[limitName]standing{}
-	return came
-}
-
-// raise tells of what an application's limits have come to, as far as it is to be told of now: that is taken out of the draft.
-func (a *Alerts) raise(ctx context.Context, day quota.Day, application string, draft map[limitName]standing) error {
-	settings, err := a.o.Store.AlertSettings(ctx, application)
+	changed, err := a.readSettings(ctx)
 	if err != nil {
 		return err
 	}
-	channels := a.channels(settings)
-	now := a.o.Now()
-	tellsOfMembers := !now.Before(a.pauses[application].until)
-	var names []limitName
-	var count [2]int // of the application's limits, and of members'
-	for _, name := range slices.SortedFunc(maps.Keys(draft), limitName.compare) {
-		s := draft[name]
-		for _, t := range settings.At() {
-			if t <= s.percent {
-				s.threshold = t
+	if changed && a.o.Members != nil {
+		a.o.Members(a.Near)
+	}
+	today, over := a.days()
+	if a.forgotten != today.date {
+		if err := a.o.Store.RaiseAlerts(ctx, today.date, nil, nil); err != nil {
+			return err
+		}
+		a.forgotten = today.date
+	}
+	if over != nil {
+		if err := a.raise(ctx, over, today); err != nil {
+			return err
+		}
+		a.endOver(over)
+	}
+	return a.raise(ctx, today, today)
+}
+
+// days returns the day that is running, and the one before where something may still be told of it.
+func (a *Alerts) days() (today, over *alertDay) {
+	day := a.o.Day()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if day.Date > a.today.date {
+		a.beginLocked(day.Date)
+	}
+	if day.Date == a.today.date {
+		a.today.day = day
+	}
+	if a.today.dropped > 0 && !a.dropping {
+		a.o.Log.Warn("more limits have come to a threshold than can wait to be told of: the others are noticed with their next call", "waiting", maxWaiting)
+	}
+	a.dropping, a.today.dropped = a.today.dropped > 0, 0
+	return a.today, a.over
+}
+
+// endOver forgets a day that is over when nothing more will be heard of it, and nothing waits.
+func (a *Alerts) endOver(over *alertDay) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over == over && over.waiting == 0 && a.o.Now().Sub(over.day.End) > overFor {
+		a.over = nil
+	}
+}
+
+// raise tells of what the limits of a day have come to, beginning with the applications that were not looked at for the longest. Of a day that
+// is over everything is told at once, and nothing has to be remembered.
+func (a *Alerts) raise(ctx context.Context, d, today *alertDay) error {
+	a.mu.Lock()
+	left := len(d.queue)
+	a.mu.Unlock()
+	now := a.o.Now().UTC().Truncate(time.Millisecond)
+	for left > 0 {
+		var b batch
+		for ; left > 0 && len(b.crossings) < crossingsAtOnce; left-- {
+			a.mu.Lock()
+			w, tellings := d.next(a.thresholds, now, d != today)
+			a.mu.Unlock()
+			if len(tellings) == 0 {
+				continue
+			}
+			if err := b.add(d.day, w, tellings, a.warning(w.name).channels, now); err != nil {
+				return err
 			}
 		}
-		kind := 0
-		if name.member != "" {
-			kind = 1
+		if len(b.parts) == 0 {
+			break
 		}
-		switch {
-		case len(channels) == 0, s.threshold <= a.told[name], a.isCrowded(name):
-			delete(draft, name)
-		case kind == 1 && !tellsOfMembers, count[kind] == toldAtOnce:
-			draft[name] = s
-		default:
-			draft[name] = s
-			names = append(names, name)
-			count[kind]++
+		crossings := b.crossings
+		if d != today {
+			crossings = nil
 		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	if err := a.send(ctx, day, application, channels, names, draft); err != nil {
-		return err
-	}
-	for _, name := range names {
-		a.tell(name, draft[name].threshold)
-		delete(draft, name)
-	}
-	if count[1] > 0 {
-		next := max(firstPause, a.pauses[application].next)
-		a.pauses[application] = pause{until: now.Add(next), next: min(2*next, lastPause)}
+		err := a.o.Store.RaiseAlerts(ctx, today.date, crossings, b.messages)
+		a.settle(d, &b, now, err)
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// isCrowded reports whether as many members of an endpoint were told of today as are, and this one was not.
-func (a *Alerts) isCrowded(name limitName) bool {
-	return name.member != "" && a.told[name] == 0 && a.members[limitName{application: name.application, endpoint: name.endpoint}] >= MaxNear
+// settle notes what became of a batch.
+func (a *Alerts) settle(d *alertDay, b *batch, now time.Time, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range b.parts {
+		switch {
+		case err != nil:
+			d.takeBack(p.of, p.tellings)
+		case p.tellings[len(p.tellings)-1].member != "":
+			p.of.hold(now)
+		}
+	}
 }
 
-// clone returns a copy that holds on to nothing else: a call's names may be parts of something larger.
-func (n limitName) clone() limitName {
-	return limitName{strings.Clone(n.application), strings.Clone(n.endpoint), strings.Clone(n.member)}
+// batch is what is raised at a time, of several applications.
+type batch struct {
+	parts     []part
+	crossings []Crossing
+	messages  []AlertMessage
 }
 
-// compare puts the application's limits before the members'.
-func (n limitName) compare(o limitName) int {
-	return cmp.Or(cmp.Compare(min(len(n.member), 1), min(len(o.member), 1)), cmp.Compare(n.endpoint, o.endpoint), cmp.Compare(n.member, o.member))
+// part is what is told of an application's limits.
+type part struct {
+	of       *watched
+	tellings []telling // the application's own first
 }
 
-// send puts the messages that tell of limits, in order of their names, into the store.
-func (a *Alerts) send(ctx context.Context, day quota.Day, application string, channels []AlertChannel, names []limitName, draft map[limitName]standing) error {
-	now := a.o.Now().UTC().Truncate(time.Millisecond)
-	alert := Alert{Type: AlertType, Timestamp: now, Data: AlertData{Application: application, Day: day.Date.String(), ResetsAt: day.End.UTC()}}
-	crossings := make([]Crossing, len(names))
-	for i, name := range names {
-		s := draft[name]
-		crossings[i] = Crossing{Application: application, Endpoint: name.endpoint, Member: name.member, Threshold: s.threshold}
-		alert.Data.add(name, s)
+// add adds what is told of an application's limits, in order.
+func (b *batch) add(day quota.Day, w *watched, tellings []telling, channels []AlertChannel, now time.Time) error {
+	alert := Alert{Type: AlertType, Timestamp: now, Data: AlertData{Application: w.name, Day: day.Date.String(), ResetsAt: day.End.UTC()}}
+	for _, t := range tellings {
+		b.crossings = append(b.crossings, Crossing{Application: w.name, Endpoint: t.endpoint, Member: t.member, Threshold: t.threshold})
+		alert.Data.add(t)
 	}
 	body, err := json.Marshal(alert)
 	if err != nil {
 		return err
 	}
-	return a.o.Store.RaiseAlerts(ctx, day.Date, crossings, newMessages(application, channels, string(body), now))
+	b.parts = append(b.parts, part{w, tellings})
+	b.messages = append(b.messages, newMessages(w.name, channels, string(body), now)...)
+	return nil
+}
+
+// compare puts the application's own limits before the members'.
+func (t telling) compare(o telling) int {
+	return cmp.Or(cmp.Compare(t.kind(), o.kind()), cmp.Compare(t.endpoint, o.endpoint), cmp.Compare(t.member, o.member))
 }
 
 // newMessages returns a message for each channel.
@@ -337,17 +379,17 @@ func (a *Alerts) channels(s AlertSettings) []AlertChannel {
 }
 
 // add adds a limit. Members with the same endpoint and threshold share an entry.
-func (d *AlertData) add(name limitName, s standing) {
-	if name.member == "" {
-		d.Limits = append(d.Limits, AlertLimit{Kind: quota.Application.String(), Endpoint: name.endpoint, Threshold: s.threshold, Limit: s.limit, Used: s.used})
+func (d *AlertData) add(t telling) {
+	if t.member == "" {
+		d.Limits = append(d.Limits, AlertLimit{Kind: quota.Application.String(), Endpoint: t.endpoint, Threshold: t.threshold, Limit: t.limit, Used: t.used})
 		return
 	}
 	i := slices.IndexFunc(d.Limits, func(l AlertLimit) bool {
-		return l.Kind == quota.Member.String() && l.Endpoint == name.endpoint && l.Threshold == s.threshold
+		return l.Kind == quota.Member.String() && l.Endpoint == t.endpoint && l.Threshold == t.threshold
 	})
 	if i < 0 {
 		i = len(d.Limits)
-		d.Limits = append(d.Limits, AlertLimit{Kind: quota.Member.String(), Endpoint: name.endpoint, Threshold: s.threshold})
+		d.Limits = append(d.Limits, AlertLimit{Kind: quota.Member.String(), Endpoint: t.endpoint, Threshold: t.threshold})
 	}
-	d.Limits[i].Members = append(d.Limits[i].Members, NearMember{ID: name.member, Percent: s.percent})
+	d.Limits[i].Members = append(d.Limits[i].Members, NearMember{ID: t.member, Percent: t.percent})
 }

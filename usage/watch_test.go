@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -27,18 +28,53 @@ type alertMemory struct {
 	raised   map[quota.Date]map[usage.Crossing]bool // guarded by mu
 	messages []usage.AlertMessage                   // guarded by mu
 	err      error                                  // guarded by mu
+	version  int64                                  // guarded by mu: of the settings
+	asked    int                                    // guarded by mu: how often the store was asked for anything
+	near     []usage.Near                           // who is near a limit
 	testing  bool                                   // only tests are to come
 }
 
 func (m *alertMemory) AlertSettings(_ context.Context, application string) (usage.AlertSettings, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked++
 	return m.settings[application], m.err
+}
+
+func (m *alertMemory) AllAlertSettings(_ context.Context, known int64) (map[string]usage.AlertSettings, int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked++
+	if m.err != nil || m.version == known {
+		return nil, known, m.err
+	}
+	return maps.Clone(m.settings), m.version, nil
+}
+
+// days returns of which days the store knows who was told of.
+func (m *alertMemory) days() (days []quota.Date) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for day, crossings := range m.raised {
+		if len(crossings) > 0 {
+			days = append(days, day)
+		}
+	}
+	return days
+}
+
+// set sets an application's settings, as another process may.
+func (m *alertMemory) set(application string, s usage.AlertSettings) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settings[application] = s
+	m.version++
 }
 
 func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked++
 	if m.err != nil {
 		return m.err
 	}
@@ -65,6 +101,36 @@ func (m *alertMemory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.err = err
+}
+
+// asks returns how often the store was asked.
+func (m *alertMemory) asks() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked
+}
+
+// tell tells of those who are near.
+func (m *alertMemory) tell(tell func(usage.Near)) {
+	for _, n := range m.near {
+		tell(n)
+	}
+}
+
+// told returns the limits that the messages tell of, by application.
+func (m *alertMemory) told(t *testing.T) map[string][]usage.AlertLimit {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	told := map[string][]usage.AlertLimit{}
+	for _, message := range m.messages {
+		var alert usage.Alert
+		if err := json.Unmarshal([]byte(message.Body), &alert); err != nil {
+			t.Fatal(err)
+		}
+		told[message.Application] = append(told[message.Application], alert.Data.Limits...)
+	}
+	return told
 }
 
 // kind is the type that messages are to have.
@@ -110,7 +176,7 @@ func (m *alertMemory) want(t *testing.T, want ...string) {
 const hookSecret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 func newAlertMemory() *alertMemory {
-	return &alertMemory{settings: map[string]usage.AlertSettings{
+	return &alertMemory{version: 1, settings: map[string]usage.AlertSettings{
 		"acme":  {WebhookURL: "https://acme.example", WebhookSecret: hookSecret},
 		"mails": {Mail: []string{"a@b.example", "c@d.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
 	}}
@@ -123,7 +189,7 @@ func watching(t *testing.T, ways []usage.AlertWay, f func(c *calling, store *ale
 		stop := func() {}
 		start := func() *usage.Alerts {
 			stop()
-			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Members: store.tell, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +212,7 @@ const soon = 2 * time.Second
 func TestAlertsOfApplications(t *testing.T) {
 	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, restart func() *usage.Alerts) {
 		use := func(used int64) {
-			a.Called(c.today().Date, "acme", "posts.create", used, 200)
+			a.Called(c.today().Date, "acme", "posts.create", used, 200, false)
 			time.Sleep(soon)
 		}
 		use(100)
@@ -155,14 +221,18 @@ func TestAlertsOfApplications(t *testing.T) {
 		use(150)
 		store.want(t, "webhook 2000-01-01 | application posts.create 75% 150/200")
 		use(151)
-		a.Called(c.today().Date, "acme", "posts.find", 3, 3)
-		a.Called(c.today().Date, "acme", "posts.find", -1, 3)
-		a.Called(c.today().Date, "acme", "posts.free", 1<<40, quota.Unlimited)
-		a.Called(c.today().Date, "acme", "posts.none", 0, 0)
-		a.Called(c.today().Date, "beta", "posts.find", 3, 3) // nobody is to be warned
-		a.Called(c.today().Date-1, "acme", "posts.old", 3, 3)
+		a.Called(c.today().Date, "acme", "posts.find", 3, 3, false)
+		a.Called(c.today().Date, "acme", "posts.find", -1, 3, false)
+		a.Called(c.today().Date, "acme", "posts.free", 1<<40, quota.Unlimited, false)
+		a.Called(c.today().Date, "acme", "posts.none", 0, 0, false)
+		a.Called(c.today().Date, "beta", "posts.find", 3, 3, false) // nobody is to be warned
+		a.Called(c.today().Date-1, "acme", "posts.old", 3, 3, false)
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application posts.find 100% 3/3")
+		a.Called(c.today().Date, "acme", "posts.costly", 40, 41, true) // a call of cost 2 finds no more
+		a.Called(c.today().Date, "acme", "posts.costly", 40, 41, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.costly 100% 40/41")
 		a = restart()
 		use(160)
 		store.want(t)
@@ -185,7 +255,7 @@ func TestAlertsByTheirChannels(t *testing.T) {
 		{[]usage.AlertWay{usage.MailWay, usage.WebhookWay}, []string{"webhook 2000-01-01 | application * 60% 6/10", "mail:a@b.example 2000-01-01 | application * 60% 6/10", "mail:c@d.example 2000-01-01 | application * 60% 6/10"}},
 	} {
 		watching(t, test.ways, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
-			a.Called(c.today().Date, "mails", "*", 6, 10)
+			a.Called(c.today().Date, "mails", "*", 6, 10, false)
 			time.Sleep(soon)
 			store.want(t, test.want...)
 		})
@@ -220,14 +290,14 @@ func TestAlertsOfMembers(t *testing.T) {
 		near("posts.create", "m-3", 80)
 		near("posts.create", "m-4", 95)
 		near("posts.find", "m-2", 100)
-		a.Called(c.today().Date, "acme", "posts.find", 9, 10)
+		a.Called(c.today().Date, "acme", "posts.find", 9, 10, false)
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application posts.find 90% 9/10 | member posts.create 75% m-2:75 m-3:80 | member posts.create 90% m-4:95 | member posts.find 100% m-2:100")
 		near("posts.create", "m-1", 75)
 		near("posts.create", "m-4", 96)
 		time.Sleep(30 * time.Second)
 		near("posts.create", "m-1", 92)
-		a.Called(c.today().Date, "acme", "posts.find", 10, 10) // an application's waits for nothing
+		a.Called(c.today().Date, "acme", "posts.find", 10, 10, false) // an application's waits for nothing
 		time.Sleep(soon)
 		store.want(t, "webhook 2000-01-01 | application posts.find 100% 10/10")
 		time.Sleep(30 * time.Second)
@@ -242,6 +312,39 @@ func TestAlertsOfMembers(t *testing.T) {
 		near("posts.create", "m-5", 100)
 		time.Sleep(soon)
 		store.want(t)
+	})
+}
+
+// At the end of a day everything is told of that waited, or came in its last second; then the store forgets who was told of.
+func TestAlertsAtTheEndOfTheDay(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		first := c.today()
+		near := func(member string, percent int) {
+			a.Near(usage.Near{Day: first.Date, Application: "acme", Endpoint: "*", Member: member, Percent: percent})
+		}
+		time.Sleep(time.Until(first.End) - 10*time.Second)
+		near("m-1", 80)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member * 75% m-1:80")
+		near("m-2", 90) // it waits with others for a minute
+		time.Sleep(time.Until(first.End) - 10*time.Millisecond)
+		a.Called(first.Date, "acme", "*", 80, 100, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 90% m-2:90")
+		if of := store.days(); len(of) != 0 {
+			t.Errorf("the store knows who was told of on %v", of)
+		}
+		a.Called(first.Date, "acme", "posts.find", 80, 100, false) // decided before the end, and told after it
+		a.Called(first.Date+1, "acme", "posts.find", 75, 100, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application posts.find 75% 80/100", "webhook 2000-01-02 | application posts.find 75% 75/100")
+		time.Sleep(2 * time.Minute)
+		near("m-3", 90)
+		time.Sleep(soon)
+		store.want(t)
+		if of := store.days(); len(of) != 1 || of[0] != first.Date+1 {
+			t.Errorf("the store knows who was told of on %v", of)
+		}
 	})
 }
 
@@ -280,13 +383,161 @@ func TestAlertsAreNoFlood(t *testing.T) {
 	})
 }
 
+// A hundred thousand applications call, of which a thousand have alerts: the store is asked a few times a second, and everybody is told of in one.
+func TestAlertsOfManyApplications(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		for i := range 1000 {
+			store.set(fmt.Sprint("alerted-", i), usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		asked := store.asks()
+		for i := range 99_000 {
+			a.Called(c.today().Date, fmt.Sprint("other-", i), "*", 80, 100, false)
+		}
+		for i := range 1000 {
+			a.Called(c.today().Date, fmt.Sprint("alerted-", i), "*", 80, 100, false)
+		}
+		time.Sleep(soon)
+		if told := store.told(t); len(told) != 1000 {
+			t.Errorf("told of %d applications, want 1000", len(told))
+		}
+		if asked = store.asks() - asked; asked > 10 {
+			t.Errorf("the store was asked %d times in two seconds", asked)
+		}
+	})
+}
+
+// Settings hold within a second of their change, whoever made it, for those who are near a limit already.
+func TestAlertsFollowTheirSettings(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		a.Called(c.today().Date, "beta", "*", 80, 100, false)
+		a.Near(usage.Near{Day: c.today().Date, Application: "beta", Endpoint: "*", Member: "m-1", Percent: 92})
+		time.Sleep(soon)
+		store.want(t)
+		store.near = []usage.Near{{Day: c.today().Date, Application: "beta", Endpoint: "*", Member: "m-1", Percent: 92}}
+		store.set("beta", usage.AlertSettings{WebhookURL: "https://beta.example", WebhookSecret: hookSecret})
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member * 90% m-1:92")
+		a.Called(c.today().Date, "beta", "*", 80, 100, false)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100")
+		store.set("beta", usage.AlertSettings{})
+		time.Sleep(soon)
+		a.Called(c.today().Date, "beta", "*", 100, 100, false)
+		time.Sleep(soon)
+		store.want(t)
+	})
+}
+
+// Of more members than are told of a day, those with the highest percentages are.
+func TestAlertsTellOfTheNearest(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		near := func(member string, percent int) {
+			a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: member, Percent: percent})
+		}
+		for i := range 40 {
+			near(fmt.Sprint("first-", i), 75)
+		}
+		time.Sleep(soon)
+		for i := range 5000 {
+			percent := 75 + i*7919%20
+			if i%100 == 0 {
+				percent = 95 + i/1000
+			}
+			near(fmt.Sprint("m-", i), percent)
+		}
+		for i := range 40 {
+			near(fmt.Sprint("first-", i), 91) // who was told of is told of again
+		}
+		time.Sleep(time.Hour)
+		told := store.told(t)["acme"]
+		members := map[string]int{}
+		for _, l := range told {
+			for _, m := range l.Members {
+				members[m.ID] = m.Percent
+			}
+		}
+		for i := range 40 {
+			if members[fmt.Sprint("first-", i)] != 91 {
+				t.Errorf("first-%d: %d%%", i, members[fmt.Sprint("first-", i)])
+			}
+		}
+		for i := 0; i < 5000; i += 100 {
+			if members[fmt.Sprint("m-", i)] < 95 {
+				t.Errorf("m-%d is not told of", i)
+			}
+		}
+		if len(members) != usage.MaxNear {
+			t.Errorf("told of %d members, want %d", len(members), usage.MaxNear)
+		}
+	})
+}
+
+// What waits while the store fails is bounded, and the store is left in peace.
+func TestAlertsAreBoundedWhileTheStoreFails(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		const applications, members = 1100, 100
+		for i := range applications {
+			store.set(fmt.Sprint("app-", i), usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		boom := errors.New("boom")
+		store.fail(boom)
+		for i := range applications {
+			for m := range 2 * members {
+				a.Near(usage.Near{Day: c.today().Date, Application: fmt.Sprint("app-", i), Endpoint: "*", Member: fmt.Sprint("m-", m), Percent: 80})
+			}
+		}
+		time.Sleep(time.Minute)
+		if asked := store.asks(); asked > 1000 {
+			t.Errorf("the store that fails was asked %d times in a minute", asked)
+		}
+		store.fail(nil)
+		time.Sleep(time.Minute)
+		sum := 0
+		for _, limits := range store.told(t) {
+			for _, l := range limits {
+				sum += len(l.Members)
+			}
+		}
+		if sum != 100_000 {
+			t.Errorf("told of %d members, want 100,000", sum)
+		}
+	})
+}
+
+// BenchmarkCalled has an application called that has no alerts, and one that has.
+func BenchmarkCalled(b *testing.B) {
+	store := newAlertMemory()
+	for i := range 1000 {
+		store.set(fmt.Sprint("alerted-", i), usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+	}
+	today := day("2026-11-23")
+	a, err := usage.OpenAlerts(b.Context(), usage.AlertOptions{Store: store, Day: numbers().day, Ways: hooks, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, application := range []string{"other-", "alerted-"} {
+		names := make([]string, 100_000)
+		for i := range names {
+			names[i] = fmt.Sprint(application, i%1000)
+		}
+		b.Run(application, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				a.Called(today.Date, names[i%len(names)], "*", 80, 100, false)
+			}
+		})
+	}
+}
+
 func TestAlertsWhileTheStoreFails(t *testing.T) {
 	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
 		boom := errors.New("boom")
 		store.fail(boom)
-		a.Called(c.today().Date, "acme", "*", 75, 100)
+		a.Called(c.today().Date, "acme", "*", 75, 100, false)
 		time.Sleep(time.Minute)
-		a.Called(c.today().Date, "acme", "*", 80, 100)
+		a.Called(c.today().Date, "acme", "*", 80, 100, false)
 		time.Sleep(time.Minute)
 		store.want(t)
 		store.fail(nil)

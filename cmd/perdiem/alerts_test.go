@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,74 @@ import (
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/usage"
 )
+
+// TestUndeliveredAlertsSurviveARestart has a webhook fail, and take the message from the next node, once.
+func TestUndeliveredAlertsSurviveARestart(t *testing.T) {
+	var takes atomic.Bool
+	heard := make(chan string, 10) // ids of messages
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !takes.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		heard <- r.Header.Get("Webhook-Id")
+	}))
+	defer hook.Close()
+	hear := func() string {
+		t.Helper()
+		select {
+		case id := <-heard:
+			return id
+		case <-time.After(20 * time.Second):
+			t.Fatal("the webhook hears nothing")
+			return ""
+		}
+	}
+	folder := t.TempDir()
+	writeFile(t, folder, "perdiem.yaml", quietNode+"alerts: {webhooks_may_reach: [127.0.0.1]}\n")
+	writeFile(t, folder, "catalog.yaml", "catch_all: {application: 100, member: 20}\napplications: [{id: acme}]\n")
+	n, err := startHere(t, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := usage.AlertSettings{WebhookURL: hook.URL, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
+	set := func(usage.AlertSettings) (usage.AlertSettings, error) { return settings, nil }
+	if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if sent, err := n.records.alerts.Test(t.Context(), "acme"); sent != 1 || err != nil {
+		t.Fatalf("%d messages are on their way, %v", sent, err)
+	}
+	first := hear()
+	if err := n.stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for len(heard) > 0 {
+		<-heard
+	}
+	takes.Store(true)
+	if n, err = startHere(t, folder); err != nil {
+		t.Fatal(err)
+	}
+	if again := hear(); again != first {
+		t.Errorf("the next node sends message %s, want %s", again, first)
+	}
+	if err := n.stop(t.Context()); err != nil { // by then the store knows that it was taken
+		t.Fatal(err)
+	}
+	if n, err = startHere(t, folder); err != nil {
+		t.Fatal(err)
+	}
+	due, err := n.registry.DueAlerts(t.Context(), usage.WebhookWay, time.Now().Add(24*time.Hour), 10)
+	if err != nil || len(due) > 0 {
+		t.Errorf("after it was taken there are messages still: %+v, %v", due, err)
+	}
+	if err := n.stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(heard) > 0 {
+		t.Errorf("the webhook heard %s, too", <-heard)
+	}
+}
 
 // TestAlertsReachAWebhook has calls come to limits, and a webhook that is told of it, once, though the node starts again.
 func TestAlertsReachAWebhook(t *testing.T) {
@@ -34,7 +103,8 @@ func TestAlertsReachAWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	settings := usage.AlertSettings{WebhookURL: hook.URL, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
-	if err := n.registry.SetAlertSettings(t.Context(), "acme", settings, "ann"); err != nil {
+	set := func(usage.AlertSettings) (usage.AlertSettings, error) { return settings, nil }
+	if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	call := func(member string, cost int64) {

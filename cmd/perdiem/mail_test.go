@@ -49,7 +49,10 @@ smtp: {host: localhost, port: %d, from: perdiem@gw.example, %s}
 				t.Fatal(err)
 			}
 			addresses := []string{"dev@acme.example", "ops@acme.example"}
-			if err := n.registry.SetAlertSettings(t.Context(), "acme", usage.AlertSettings{Mail: addresses}, "ann"); err != nil {
+			set := func(usage.AlertSettings) (usage.AlertSettings, error) {
+				return usage.AlertSettings{Mail: addresses}, nil
+			}
+			if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
 				t.Fatal(err)
 			}
 			call := func(count int, member string) {

@@ -42,7 +42,7 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 		send[usage.MailWay] = mail.Send
 	}
 	r.alerts, err = usage.OpenAlerts(ctx, usage.AlertOptions{
-		Store: n.registry, Day: n.book.Day, Ways: slices.Collect(maps.Keys(send)), Now: n.now, Log: n.log,
+		Store: n.registry, Day: n.book.Day, Ways: slices.Collect(maps.Keys(send)), Members: r.near.Tell, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 		return err
 	}
 	r.history, err = usage.NewHistory(usage.HistoryOptions{
-		Store: n.registry, Day: n.book.Day, Decided: n.decided, Days: n.config.HistoryDays, Now: n.now, Log: n.log,
+		Store: n.registry, Day: n.book.Day, Decided: n.decided, DecidedOf: n.decidedOf, Days: n.config.HistoryDays, Now: n.now, Log: n.log,
 	})
 	return err
 }
@@ -75,15 +75,22 @@ func (r *records) close(ctx context.Context) error {
 	return errors.Join(r.history.Close(ctx), r.near.Close(ctx), r.alerts.Close(ctx))
 }
 
-// decided tells the history what was decided since it was last called, and alerts where the applications' limits stand.
-func (n *node) decided(tell func(usage.Decided)) {
-	n.book.Decided(func(d lease.Decided) {
-		n.records.alerts.Called(d.Day.Date, d.Application, d.Endpoint, d.Used, d.Limit)
-		tell(usage.Decided{
-			Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
-			Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
-		})
-	})
+// decided tells the history what was decided since it was last told, and alerts where the applications' limits stand.
+func (n *node) decided(tell func(usage.Decided) (more bool)) (all bool) {
+	return n.book.Decided(func(d lease.Decided) bool { return tell(n.decision(d)) })
+}
+
+// decidedOf is as decided, of one application.
+func (n *node) decidedOf(application string, tell func(usage.Decided)) {
+	n.book.DecidedOf(application, func(d lease.Decided) { tell(n.decision(d)) })
+}
+
+func (n *node) decision(d lease.Decided) usage.Decided {
+	n.records.alerts.Called(d.Day.Date, d.Application, d.Endpoint, d.Used, d.Limit, d.Refused > d.RefusedForMember)
+	return usage.Decided{
+		Day: d.Day, Application: d.Application, Endpoint: d.Endpoint,
+		Calls: usage.Calls{Admitted: d.Admitted, Refused: d.Refused, RefusedForMember: d.RefusedForMember},
+	}
 }
 
 // nearLimit takes up that a member has come near its limit.

@@ -39,6 +39,7 @@ type Figures struct {
 	FreeBytes      uint64 // of the ledger's disk that are free
 	Returned       int64  // calls returned to the ledger
 	Unbacked       int64  // calls admitted while the ledger was down
+	Unrecorded     int64  // calls that are lost to the history
 	Accounts       int64  // members' accounts in memory
 	CatalogVersion int64
 	Protection     *ProtectionFigures // nil: there is none
@@ -231,6 +232,7 @@ func newFigureCollector(o Options) *figureCollector {
 	add(gauge, "ledger_free_disk_bytes", "Disk that is free where the ledger is; below 256 MiB nothing is granted.", func(f *Figures) float64 { return float64(f.FreeBytes) })
 	add(count, "returned_calls_total", "Calls that were borrowed and returned unused.", func(f *Figures) float64 { return float64(f.Returned) })
 	add(count, "unbacked_calls_total", "Calls admitted while the ledger was down.", func(f *Figures) float64 { return float64(f.Unbacked) })
+	add(count, "unrecorded_calls_total", "Calls that are lost to the history, since it could not be written.", func(f *Figures) float64 { return float64(f.Unrecorded) })
 	add(gauge, "accounts", "Accounts of members in memory.", func(f *Figures) float64 { return float64(f.Accounts) })
 	add(gauge, "catalog_version", "The registry's number of the catalog that holds.", func(f *Figures) float64 { return float64(f.CatalogVersion) })
 	protection := func(kind prometheus.ValueType, name, help string, value func(*ProtectionFigures) float64) {

@@ -89,7 +89,7 @@ perdiem_requests_total{endpoint="*",limit="none",outcome="admitted"} 1`
 func TestFigures(t *testing.T) {
 	tel := open(t, telemetry.Options{Version: "1.2.3", Revision: "abc", Figures: func() telemetry.Figures {
 		return telemetry.Figures{
-			LedgerUp: true, Incomplete: true, LedgerRequests: 1, LedgerAsks: 2, LedgerWrites: 3, LedgerBytes: 4, FreeBytes: 5, Returned: 6, Unbacked: 7, Accounts: 8, CatalogVersion: 9,
+			LedgerUp: true, Incomplete: true, LedgerRequests: 1, LedgerAsks: 2, LedgerWrites: 3, LedgerBytes: 4, FreeBytes: 5, Returned: 6, Unbacked: 7, Unrecorded: 10, Accounts: 8, CatalogVersion: 9,
 			Certificates: map[string]time.Time{"gateway": time.Unix(1_000_000, 5), "ops": time.Unix(-1, 0)},
 		}
 	}})
@@ -97,7 +97,7 @@ func TestFigures(t *testing.T) {
 	_, body := get(t, tel, "/metrics")
 	for _, line := range []string{
 		"perdiem_ledger_up 1", "perdiem_ledger_incomplete 1", "perdiem_ledger_requests_total 1", "perdiem_ledger_asks_total 2", "perdiem_ledger_writes_total 3",
-		"perdiem_ledger_disk_bytes 4", "perdiem_ledger_free_disk_bytes 5", "perdiem_returned_calls_total 6", "perdiem_unbacked_calls_total 7",
+		"perdiem_ledger_disk_bytes 4", "perdiem_ledger_free_disk_bytes 5", "perdiem_returned_calls_total 6", "perdiem_unbacked_calls_total 7", "perdiem_unrecorded_calls_total 10",
 		"perdiem_accounts 8", "perdiem_catalog_version 9", "perdiem_decision_duration_seconds_count 1",
 		`perdiem_certificate_expiry_seconds{listener="gateway"} 1e+06`, `perdiem_certificate_expiry_seconds{listener="ops"} -1`,
 	} {

@@ -1,8 +1,10 @@
 package registrytest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +30,8 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 		run  func(*testing.T, *fixture, AlertRegistry)
 	}{
 		{"settings", testAlertSettings},
+		{"settings under concurrency", testAlertSettingsUnderConcurrency},
+		{"all settings", testAllAlertSettings},
 		{"crossings", testCrossings},
 		{"messages", testAlertMessages},
 		{"a removed application's", testAlertsOfRemoved},
@@ -43,6 +47,16 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 			test.run(t, &fixture{Registry: r, clock: clock}, r)
 		})
 	}
+}
+
+// setAlerts sets an application's settings, whatever they were.
+func setAlerts(t *testing.T, s usage.AlertStore, application string, to usage.AlertSettings, actor string) error {
+	t.Helper()
+	kept, err := s.EditAlertSettings(t.Context(), application, func(usage.AlertSettings) (usage.AlertSettings, error) { return to, nil }, actor)
+	if err == nil && !cmp.Equal(kept, to) {
+		t.Errorf("%+v is kept, want %+v", kept, to)
+	}
+	return err
 }
 
 func testAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
@@ -62,7 +76,7 @@ func testAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
 		Thresholds: []int{50, 100}, Mail: []string{"ops@acme.example"}, WebhookURL: "https://acme.example/hooks/hidden?x=1", WebhookSecret: secret,
 	}
 	for range 2 { // the second changes nothing
-		if err := s.SetAlertSettings(ctx, "acme", whole, "ann"); err != nil {
+		if err := setAlerts(t, s, "acme", whole, "ann"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,14 +84,22 @@ func testAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
 	want("beta", usage.AlertSettings{})
 	changed := whole
 	changed.WebhookSecret = "whsec_" + strings.Repeat("bmV3", 8)
-	if err := s.SetAlertSettings(ctx, "acme", changed, "ann"); err != nil {
+	if err := setAlerts(t, s, "acme", changed, "ann"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetAlertSettings(ctx, "acme", usage.AlertSettings{}, "bob"); err != nil {
+	changed.WebhookURL = "https://acme.example/hooks/other"
+	if err := setAlerts(t, s, "acme", changed, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	changed.WebhookURL = "https://elsewhere.example:8443/hooks/other"
+	if err := setAlerts(t, s, "acme", changed, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := setAlerts(t, s, "acme", usage.AlertSettings{}, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	want("acme", usage.AlertSettings{})
-	entries, err := f.Audit(ctx, 0, 3)
+	entries, err := f.Audit(ctx, 0, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,17 +107,82 @@ func testAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
 	for _, e := range entries {
 		got = append(got, fmt.Sprintf("%s %s %s: %s -> %s", e.Actor, e.Action, e.Subject, e.Before, e.After))
 	}
-	const with = "at 50% 100% mail to ops@acme.example webhook"
+	const with = "at 50% 100% mail to ops@acme.example webhook to acme.example"
+	const elsewhere = "at 50% 100% mail to ops@acme.example webhook to elsewhere.example:8443"
 	if diff := cmp.Diff([]string{
-		"bob alerts.set alerts of application acme: " + with + " -> at 75% 90% 100%",
+		"bob alerts.set alerts of application acme: " + elsewhere + " -> at 75% 90% 100%",
+		"ann alerts.set alerts of application acme: " + with + " -> " + elsewhere,
+		"ann alerts.set alerts of application acme: " + with + " -> " + with + " at another address of it",
 		"ann alerts.set alerts of application acme: " + with + " -> " + with + " with a new secret",
 		"ann alerts.set alerts of application acme: at 75% 90% 100% -> " + with + " with a new secret",
 	}, got); diff != "" {
 		t.Errorf("the audit (-want +got):\n%s", diff)
 	}
-	wantKind(t, "an unknown application", s.SetAlertSettings(ctx, "nobody", whole, ""), fault.NotFound)
+	wantKind(t, "an unknown application", setAlerts(t, s, "nobody", whole, ""), fault.NotFound)
 	whole.WebhookSecret = "secret"
-	wantKind(t, "settings that cannot be", s.SetAlertSettings(ctx, "acme", whole, ""), fault.Invalid)
+	wantKind(t, "settings that cannot be", setAlerts(t, s, "acme", whole, ""), fault.Invalid)
+}
+
+// Many edit at once: none overwrites what another has set.
+func testAlertSettingsUnderConcurrency(t *testing.T, f *fixture, s AlertRegistry) {
+	f.apply(t, Catalog())
+	boom := errors.New("boom")
+	if kept, err := s.EditAlertSettings(t.Context(), "acme", func(was usage.AlertSettings) (usage.AlertSettings, error) {
+		return usage.AlertSettings{Mail: []string{"lost@acme.example"}}, boom
+	}, ""); !errors.Is(err, boom) || len(kept.Mail) > 0 {
+		t.Errorf("an edit that fails: %+v, %v", kept, err)
+	}
+	var editing sync.WaitGroup
+	for i := range 10 {
+		editing.Go(func() {
+			if _, err := s.EditAlertSettings(t.Context(), "acme", func(was usage.AlertSettings) (usage.AlertSettings, error) {
+				was.Mail = append(was.Mail, fmt.Sprintf("a%d@acme.example", i))
+				return was, nil
+			}, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	editing.Wait()
+	got, err := s.AlertSettings(t.Context(), "acme")
+	if err != nil || len(got.Mail) != 10 {
+		t.Errorf("%d of 10 addresses are kept: %v, %v", len(got.Mail), got.Mail, err)
+	}
+}
+
+func testAllAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	known := int64(0)
+	want := func(what string, changed bool, want map[string]usage.AlertSettings) {
+		t.Helper()
+		got, version, err := s.AllAlertSettings(ctx, known)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil || (version != known) != changed || version == 0 {
+			t.Errorf("%s: version %d after %d, %v (-want +got):\n%s", what, version, known, err, diff)
+		}
+		known = version
+	}
+	want("at first", true, map[string]usage.AlertSettings{})
+	want("at first, again", false, nil)
+	acme, beta := usage.AlertSettings{Mail: []string{"ops@acme.example"}}, usage.AlertSettings{Thresholds: []int{60}, Mail: []string{"ops@beta.example"}}
+	set := func(application string, to usage.AlertSettings) {
+		t.Helper()
+		if err := setAlerts(t, s, application, to, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("acme", acme)
+	set("beta", beta)
+	want("two are set", true, map[string]usage.AlertSettings{"acme": acme, "beta": beta})
+	set("beta", beta)
+	want("one is set to what it is", false, nil)
+	beta.Thresholds = nil
+	set("beta", beta)
+	want("one is changed", true, map[string]usage.AlertSettings{"acme": acme, "beta": beta})
+	without := Catalog()
+	without.Applications = without.Applications[1:]
+	f.apply(t, without)
+	want("an application is removed", true, map[string]usage.AlertSettings{"beta": beta})
 }
 
 func testCrossings(t *testing.T, _ *fixture, s AlertRegistry) {
@@ -134,9 +221,17 @@ func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	now := f.clock.Now()
 	due := func(at time.Time, limit int, want ...usage.AlertMessage) {
 		t.Helper()
-		got, err := s.DueAlerts(ctx, at, limit)
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
-			t.Errorf("due at %v: %v (-want +got):\n%s", at, err, diff)
+		for _, way := range []usage.AlertWay{usage.WebhookWay, usage.MailWay} {
+			var by []usage.AlertMessage
+			for _, m := range want {
+				if m.Channel.Way() == way {
+					by = append(by, m)
+				}
+			}
+			got, err := s.DueAlerts(ctx, way, at, limit)
+			if diff := cmp.Diff(by, got); diff != "" || err != nil {
+				t.Errorf("due by %s at %v: %v (-want +got):\n%s", way, at, err, diff)
+			}
 		}
 	}
 	due(now, 1)
@@ -155,7 +250,7 @@ func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	due(now.Add(-time.Millisecond), 10)
 	due(now, 10, first)
 	due(now.Add(time.Second), 10, first, second)
-	due(now.Add(time.Second), 1, first)
+	due(now.Add(time.Second), 1, first, second)
 	if err := s.DelayAlert(ctx, "msg_1", now.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +280,7 @@ func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	due(now.Add(time.Hour), usage.MaxDueAlerts, append(append([]usage.AlertMessage{}, many[:usage.MaxDueAlertsOf]...), late, first)...)
 	due(now.Add(time.Hour), 2, many[:2]...)
 	for _, limit := range []int{0, -1, usage.MaxDueAlerts + 1} {
-		_, err := s.DueAlerts(ctx, now, limit)
+		_, err := s.DueAlerts(ctx, usage.WebhookWay, now, limit)
 		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)
 	}
 }
@@ -211,7 +306,7 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 	} {
 		way.anew()
 		for _, application := range []string{way.application, "beta"} {
-			if err := s.SetAlertSettings(ctx, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
+			if err := setAlerts(t, s, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
 				t.Fatal(err)
 			}
 			m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example"), Created: now, Due: now}
@@ -231,7 +326,7 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 				t.Errorf("%s: %s has the settings %+v, %v", way.name, application, settings, err)
 			}
 		}
-		if due, err := s.DueAlerts(ctx, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
+		if due, err := s.DueAlerts(ctx, usage.MailWay, now, 10); len(due) != 1 || due[0].Application != "beta" || err != nil {
 			t.Errorf("%s: the messages are %+v, %v", way.name, due, err)
 		}
 		if crossings, err := s.RaisedAlerts(ctx, historyDay); len(crossings) != 1 || crossings[0].Application != "beta" || err != nil {

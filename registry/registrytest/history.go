@@ -69,9 +69,9 @@ func (h *historian) add(t *testing.T, application, endpoint string, buckets ...u
 
 func (h *historian) hours(t *testing.T, application, endpoint string, day quota.Date, want ...usage.Bucket) {
 	t.Helper()
-	got, err := h.HistoryByHour(t.Context(), application, endpoint, day)
-	if err != nil {
-		t.Fatalf("HistoryByHour: %v", err)
+	got, last, err := h.HistoryByHour(t.Context(), application, endpoint, day, h.writer)
+	if err != nil || last != h.number {
+		t.Fatalf("HistoryByHour: batch %d, want %d, %v", last, h.number, err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("hours of %q at %q (-want +got):\n%s", application, endpoint, diff)
@@ -80,9 +80,9 @@ func (h *historian) hours(t *testing.T, application, endpoint string, day quota.
 
 func (h *historian) days(t *testing.T, application, endpoint string, from, to quota.Date, want ...usage.Bucket) {
 	t.Helper()
-	got, err := h.HistoryByDay(t.Context(), application, endpoint, from, to)
-	if err != nil {
-		t.Fatalf("HistoryByDay: %v", err)
+	got, last, err := h.HistoryByDay(t.Context(), application, endpoint, from, to, h.writer)
+	if err != nil || last != h.number {
+		t.Fatalf("HistoryByDay: batch %d, want %d, %v", last, h.number, err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("days of %q at %q (-want +got):\n%s", application, endpoint, diff)
@@ -137,7 +137,7 @@ func testHistoryFull(t *testing.T, h *historian) {
 		rows[i] = hour(historyDay+quota.Date(i/24), i%24, 1, 0, 0)
 	}
 	h.add(t, "acme", "", rows...)
-	got, err := h.HistoryByDay(t.Context(), "acme", "", historyDay, historyDay+usage.MaxHistoryDays-1)
+	got, _, err := h.HistoryByDay(t.Context(), "acme", "", historyDay, historyDay+usage.MaxHistoryDays-1, h.writer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func testHistoryErrors(t *testing.T, h *historian) {
 		wantKind(t, fmt.Sprintf("%d rows", rows), h.AddHistory(t.Context(), b), fault.Invalid)
 	}
 	for _, to := range []quota.Date{historyDay - 1, historyDay + usage.MaxHistoryDays} {
-		_, err := h.HistoryByDay(t.Context(), "acme", "", historyDay, to)
+		_, _, err := h.HistoryByDay(t.Context(), "acme", "", historyDay, to, h.writer)
 		wantKind(t, fmt.Sprintf("to %s", to), err, fault.Invalid)
 	}
 }

@@ -36,16 +36,58 @@ func readAlertSettings(ctx context.Context, q querier, application string) (s us
 	return s, err
 }
 
-// SetAlertSettings sets an application's settings.
-func (r *Registry) SetAlertSettings(ctx context.Context, application string, s usage.AlertSettings, actor string) error {
-	if err := s.Validate(); err != nil {
+// alertsVersion is the key of the setting that counts changes to the settings of alerts; 1 where there is none.
+const alertsVersion = "alerts.version"
+
+// AllAlertSettings returns the settings of all applications.
+func (r *Registry) AllAlertSettings(ctx context.Context, known int64) (all map[string]usage.AlertSettings, version int64, err error) {
+	err = r.read(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, "SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE key = $1), 1)", alertsVersion).Scan(&version)
+		if err != nil || version == known {
+			return err
+		}
+		all, err = readAllAlertSettings(ctx, tx)
 		return err
-	}
-	document, err := json.Marshal(s)
+	})
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	return r.write(ctx, func(tx *sql.Tx) error {
+	return all, version, nil
+}
+
+func readAllAlertSettings(ctx context.Context, q querier) (map[string]usage.AlertSettings, error) {
+	rows, err := q.QueryContext(ctx, "SELECT application, document FROM alert_settings")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]usage.AlertSettings{}
+	for rows.Next() {
+		var application, text string
+		if err := rows.Scan(&application, &text); err != nil {
+			return nil, err
+		}
+		var s usage.AlertSettings
+		if err := decode(text, &s); err != nil {
+			return nil, err
+		}
+		all[application] = s
+	}
+	return all, rows.Err()
+}
+
+// countAlertSettings notes that settings of alerts change.
+func countAlertSettings(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO settings (key, value) VALUES ($1, '2') "+
+		"ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(settings.value AS BIGINT) + 1 AS TEXT)", alertsVersion)
+	return err
+}
+
+// EditAlertSettings edits an application's settings.
+func (r *Registry) EditAlertSettings(
+	ctx context.Context, application string, edit func(was usage.AlertSettings) (usage.AlertSettings, error), actor string,
+) (kept usage.AlertSettings, err error) {
+	err = r.write(ctx, func(tx *sql.Tx) error {
 		if _, err := readApplication(ctx, tx, application); err != nil {
 			return err
 		}
@@ -53,28 +95,48 @@ func (r *Registry) SetAlertSettings(ctx context.Context, application string, s u
 		if err != nil {
 			return err
 		}
-		if sameAlertSettings(was, s) {
+		if kept, err = edit(was); err != nil {
+			return err
+		}
+		if sameAlertSettings(was, kept) {
 			return errRollback
+		}
+		if err := kept.Validate(); err != nil {
+			return err
+		}
+		document, err := json.Marshal(kept)
+		if err != nil {
+			return err
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO alert_settings (application, document) VALUES ($1, $2) "+
 			"ON CONFLICT (application) DO UPDATE SET document = excluded.document", application, string(document)); err != nil {
 			return err
 		}
-		after := describeAlerts(s)
-		if s.WebhookSecret != was.WebhookSecret && s.WebhookSecret != "" {
+		if err := countAlertSettings(ctx, tx); err != nil {
+			return err
+		}
+		after := describeAlerts(kept)
+		if kept.WebhookURL != was.WebhookURL && kept.WebhookHost() == was.WebhookHost() {
+			after += " at another address of it"
+		}
+		if kept.WebhookSecret != was.WebhookSecret && kept.WebhookSecret != "" {
 			after += " with a new secret"
 		}
 		return r.record(ctx, tx, registry.AuditEntry{
 			Actor: actor, Action: registry.ActionSetAlerts, Subject: "alerts of application " + application, Before: describeAlerts(was), After: after,
 		})
 	})
+	if err != nil {
+		return usage.AlertSettings{}, err
+	}
+	return kept, nil
 }
 
 func sameAlertSettings(a, b usage.AlertSettings) bool {
 	return slices.Equal(a.At(), b.At()) && slices.Equal(a.Mail, b.Mail) && a.WebhookURL == b.WebhookURL && a.WebhookSecret == b.WebhookSecret
 }
 
-// describeAlerts says in the audit what settings are. A webhook's path may be a secret in itself.
+// describeAlerts says in the audit what settings are: of a webhook its host, since its path may be a secret in itself.
 func describeAlerts(s usage.AlertSettings) string {
 	words := []string{"at"}
 	for _, t := range s.At() {
@@ -84,7 +146,7 @@ func describeAlerts(s usage.AlertSettings) string {
 		words = append(append(words, "mail to"), s.Mail...)
 	}
 	if s.WebhookURL != "" {
-		words = append(words, "webhook")
+		words = append(words, "webhook to", s.WebhookHost())
 	}
 	return strings.Join(words, " ")
 }
@@ -131,14 +193,14 @@ func (r *Registry) RaisedAlerts(ctx context.Context, day quota.Date) ([]usage.Cr
 }
 
 // DueAlerts returns messages that are to be tried.
-func (r *Registry) DueAlerts(ctx context.Context, now time.Time, limit int) ([]usage.AlertMessage, error) {
+func (r *Registry) DueAlerts(ctx context.Context, way usage.AlertWay, now time.Time, limit int) ([]usage.AlertMessage, error) {
 	if limit < 1 || limit > usage.MaxDueAlerts {
 		return nil, fault.New(fault.Invalid, "limit %d: must be 1 to %d", limit, usage.MaxDueAlerts)
 	}
 	rows, err := r.reader.QueryContext(ctx, "SELECT m.id, m.application, m.channel, m.body, m.created, m.due, m.attempts FROM ("+
-		"SELECT id, ROW_NUMBER() OVER (PARTITION BY application ORDER BY attempts, due, id) AS place FROM alert_messages WHERE due <= $1"+
+		"SELECT id, ROW_NUMBER() OVER (PARTITION BY application ORDER BY attempts, due, id) AS place FROM alert_messages WHERE due <= $1 AND (channel = $4 OR SUBSTR(channel, 1, LENGTH($4) + 1) = $4 || ':')"+
 		") d JOIN alert_messages m ON m.id = d.id WHERE d.place <= $2 ORDER BY m.attempts, m.due, m.id LIMIT $3",
-		now.UnixMilli(), usage.MaxDueAlertsOf, limit)
+		now.UnixMilli(), usage.MaxDueAlertsOf, limit, string(way))
 	if err != nil {
 		return nil, r.failure(err)
 	}

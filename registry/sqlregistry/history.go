@@ -1,8 +1,10 @@
 package sqlregistry
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/quota"
@@ -22,7 +24,7 @@ func (r *Registry) AddHistory(ctx context.Context, b usage.HistoryBatch) error {
 	return r.write(ctx, func(tx *sql.Tx) error {
 		noted, err := tx.ExecContext(ctx, "INSERT INTO history_writers (writer, number, day) VALUES ($1, $2, $3) "+
 			"ON CONFLICT (writer) DO UPDATE SET number = excluded.number, day = excluded.day WHERE history_writers.number < excluded.number",
-			b.Writer, b.Number, b.Rows[len(b.Rows)-1].Day)
+			b.Writer, b.Number, lastDay(b.Rows))
 		if err != nil {
 			return err
 		}
@@ -58,29 +60,47 @@ func (r *Registry) AddHistory(ctx context.Context, b usage.HistoryBatch) error {
 	})
 }
 
+func lastDay(rows []usage.HistoryRow) quota.Date {
+	return slices.MaxFunc(rows, func(a, b usage.HistoryRow) int { return cmp.Compare(a.Day, b.Day) }).Day
+}
+
 // HistoryByHour returns the hours of a day.
-func (r *Registry) HistoryByHour(ctx context.Context, application, endpoint string, day quota.Date) ([]usage.Bucket, error) {
-	return r.history(ctx, "SELECT h.day, h.start, h.admitted, h.refused, h.refused_for_member "+
+func (r *Registry) HistoryByHour(ctx context.Context, application, endpoint string, day quota.Date, writer string) ([]usage.Bucket, int64, error) {
+	return r.history(ctx, writer, "SELECT h.day, h.start, h.admitted, h.refused, h.refused_for_member "+
 		"FROM history_names n JOIN history h ON h.name = n.seq "+
 		"WHERE n.application = $1 AND n.endpoint = $2 AND h.day = $3 ORDER BY h.start", application, endpoint, day)
 }
 
 // HistoryByDay returns days. Each is looked up by itself: the history of all others lies between them.
-func (r *Registry) HistoryByDay(ctx context.Context, application, endpoint string, from, to quota.Date) ([]usage.Bucket, error) {
+func (r *Registry) HistoryByDay(ctx context.Context, application, endpoint string, from, to quota.Date, writer string) ([]usage.Bucket, int64, error) {
 	if to < from || to-from >= usage.MaxHistoryDays {
-		return nil, fault.New(fault.Invalid, "from %s to %s: must be 1 to %d days", from, to, usage.MaxHistoryDays)
+		return nil, 0, fault.New(fault.Invalid, "from %s to %s: must be 1 to %d days", from, to, usage.MaxHistoryDays)
 	}
-	return r.history(ctx, "WITH RECURSIVE days (day) AS (SELECT CAST($3 AS INTEGER) UNION ALL SELECT day + 1 FROM days WHERE day < $4) "+
+	return r.history(ctx, writer, "WITH RECURSIVE days (day) AS (SELECT CAST($3 AS INTEGER) UNION ALL SELECT day + 1 FROM days WHERE day < $4) "+
 		"SELECT h.day, NULL, SUM(h.admitted), SUM(h.refused), SUM(h.refused_for_member) "+
 		"FROM history_names n CROSS JOIN days d CROSS JOIN history h "+
 		"WHERE n.application = $1 AND n.endpoint = $2 AND h.day = d.day AND h.name = n.seq GROUP BY h.day ORDER BY h.day",
 		application, endpoint, from, to)
 }
 
-func (r *Registry) history(ctx context.Context, query string, args ...any) ([]usage.Bucket, error) {
-	rows, err := r.reader.QueryContext(ctx, query, args...)
+// history returns buckets, and which of the writer's batches are in them.
+func (r *Registry) history(ctx context.Context, writer, query string, args ...any) (buckets []usage.Bucket, last int64, err error) {
+	err = r.read(ctx, func(tx *sql.Tx) error {
+		if buckets, err = readBuckets(ctx, tx, query, args...); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "SELECT COALESCE((SELECT number FROM history_writers WHERE writer = $1), 0)", writer).Scan(&last)
+	})
 	if err != nil {
-		return nil, r.failure(err)
+		return nil, 0, err
+	}
+	return buckets, last, nil
+}
+
+func readBuckets(ctx context.Context, q querier, query string, args ...any) ([]usage.Bucket, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	var buckets []usage.Bucket
@@ -88,12 +108,12 @@ func (r *Registry) history(ctx context.Context, query string, args ...any) ([]us
 		var b usage.Bucket
 		var start sql.NullInt64
 		if err := rows.Scan(&b.Day, &start, &b.Admitted, &b.Refused, &b.RefusedForMember); err != nil {
-			return nil, r.failure(err)
+			return nil, err
 		}
 		b.Start = fromMillis(start)
 		buckets = append(buckets, b)
 	}
-	return buckets, r.failure(rows.Err())
+	return buckets, rows.Err()
 }
 
 // ForgetHistory removes some of what is older than a day: the rows first, then what they were of.

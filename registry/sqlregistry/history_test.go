@@ -80,8 +80,8 @@ func BenchmarkHistory(b *testing.B) {
 	for _, endpoint := range []string{"", "endpoint.7"} {
 		b.Run(fmt.Sprintf("read/endpoint=%q", endpoint), func(b *testing.B) {
 			for b.Loop() {
-				hours, err := r.HistoryByHour(b.Context(), "acme", endpoint, historyDay)
-				days, err2 := r.HistoryByDay(b.Context(), "acme", endpoint, historyDay-29, historyDay)
+				hours, _, err := r.HistoryByHour(b.Context(), "acme", endpoint, historyDay, "w")
+				days, _, err2 := r.HistoryByDay(b.Context(), "acme", endpoint, historyDay-29, historyDay, "w")
 				if err := errors.Join(err, err2); err != nil || len(hours) != 24 || len(days) != 30 {
 					b.Fatal(len(hours), len(days), err)
 				}

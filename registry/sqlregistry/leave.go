@@ -34,7 +34,7 @@ func (r *Registry) leave(ctx context.Context, tx *sql.Tx, application, actor str
 			return nil, err
 		}
 	}
-	return told, nil
+	return told, countAlertSettings(ctx, tx)
 }
 
 // revokeAll ends every token of an application, and returns how many they were.
