@@ -40,22 +40,22 @@ var access = map[string][5]int{
 
 	"GET /operator":                 {303, 404, 404, 404, 303},
 	"GET /operator/apps":            {303, 404, 404, 404, 200},
-	"POST /operator/apps":           {303, 404, 404, 404, 400}, // with a form that says nothing
+	"POST /operator/apps":           {303, 404, 404, 404, 422}, // with a form that says nothing
 	"GET /operator/apps/{id}":       {303, 404, 404, 404, 200},
-	"POST /operator/apps/{id}":      {303, 404, 404, 404, 400},
+	"POST /operator/apps/{id}":      {303, 404, 404, 404, 422},
 	"GET /operator/endpoints":       {303, 404, 404, 404, 200},
-	"POST /operator/endpoints":      {303, 404, 404, 404, 400},
+	"POST /operator/endpoints":      {303, 404, 404, 404, 422},
 	"GET /operator/endpoints/{id}":  {303, 404, 404, 404, 200},
-	"POST /operator/endpoints/{id}": {303, 404, 404, 404, 400},
+	"POST /operator/endpoints/{id}": {303, 404, 404, 404, 422},
 	"GET /operator/tiers":           {303, 404, 404, 404, 200},
-	"POST /operator/tiers":          {303, 404, 404, 404, 400},
+	"POST /operator/tiers":          {303, 404, 404, 404, 422},
 	"GET /operator/tiers/{id}":      {303, 404, 404, 404, 200},
-	"POST /operator/tiers/{id}":     {303, 404, 404, 404, 400},
+	"POST /operator/tiers/{id}":     {303, 404, 404, 404, 422},
 	"GET /operator/nearest":         {303, 404, 404, 404, 200},
 	"GET /operator/audit":           {303, 404, 404, 404, 200},
 	"GET /operator/health":          {303, 404, 404, 404, 200},
 	"GET /operator/accounts":        {303, 404, 404, 404, 200},
-	"POST /operator/accounts":       {303, 404, 404, 404, 400},
+	"POST /operator/accounts":       {303, 404, 404, 404, 422},
 }
 
 // named returns the id of something whose page is at a path.

@@ -71,7 +71,7 @@ func TestIssueToken(t *testing.T) {
 	if page := b.get("/apps/acme/credentials"); !strings.Contains(page.body, `id="no-tokens"`) {
 		t.Errorf("without a token: %s", page.body)
 	}
-	page, location := b.follow("/apps/acme/credentials", url.Values{"lifetime": {"7d"}})
+	page, location := b.follow("/apps/acme/credentials", url.Values{"lifetime": {"168h"}})
 	secret := secretOn(page)
 	found, err := s.registry.TokenByHash(t.Context(), sha256.Sum256([]byte(secret)))
 	if err != nil || found.Application != "acme" || found.Member != "" || !found.Expires.Equal(at.Add(7*24*time.Hour)) {
@@ -93,7 +93,7 @@ func TestIssueToken(t *testing.T) {
 		}
 	}
 	// No form makes a member's token.
-	b.follow("/apps/acme/credentials", url.Values{"lifetime": {"never"}, "member": {"m-1"}})
+	b.follow("/apps/acme/credentials", url.Values{"lifetime": {"0"}, "member": {"m-1"}})
 	tokens, _, err := s.registry.HoldingTokens(t.Context(), registry.HoldingTokens{Application: "acme", Limit: 10})
 	if err != nil || len(tokens) != 2 || tokens[0].Member != "" || !tokens[0].Expires.IsZero() {
 		t.Errorf("%+v, %v", tokens, err)
@@ -186,7 +186,7 @@ func TestManyTokens(t *testing.T) {
 	if second := b.get(older); len(second.rows(t, "data-token")) != tokensPage || second.rows(t, "data-token")[0] == first.rows(t, "data-token")[0] || !strings.Contains(second.body, "Newest") {
 		t.Errorf("the second page: %s", second.body)
 	}
-	if got := b.post("/apps/acme/credentials", url.Values{"lifetime": {"24h"}}); got.status != 422 || !strings.Contains(got.body, "100 tokens that hold") {
+	if got := b.post("/apps/acme/credentials", url.Values{"lifetime": {"24h"}}); got.status != 409 || !strings.Contains(got.body, "100 tokens that hold") {
 		t.Errorf("one more: %d", got.status)
 	}
 }

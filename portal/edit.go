@@ -24,7 +24,7 @@ type plan struct {
 // change does what a form asks for, in two steps: sent first, the form leads to a preview of whom it touches; sent again from there, it is done, unless it would
 // touch somebody else by then. A form that cannot be done is shown again. at is the tab that it belongs to.
 func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, read func(do string, form url.Values) (plan, error)) error {
-	form, err := v.readForm()
+	form, err := v.form()
 	if err != nil {
 		return err
 	}
@@ -88,8 +88,6 @@ type previewBody struct {
 	Button      string
 	Danger      bool // it takes something away
 }
-
-type hidden struct{ Name, Value string }
 
 // changeRow is one change in what holds.
 type changeRow struct{ Sign, Word, Noun, Name, Field, From, To string }

@@ -80,8 +80,8 @@ func readLimitsOf(form url.Values) (endpoint string, l catalog.PartialLimits, er
 }
 
 // limitFields are the fields of an endpoint's limits in a tier or for an application.
-func limitFields(s *catalog.Snapshot) []entry {
-	return []entry{
+func limitFields(s *catalog.Snapshot) []field {
+	return []field{
 		{Name: "endpoint", Label: "Endpoint", Help: "* is whatever matches no other.", Required: true, Most: 256, Hints: endpointHints(s)},
 		{Name: "application", Label: "Application limit", Help: limitHelp + " Empty: as it was."},
 		{Name: "member", Label: "Member limit", Help: "The same, for each member."},

@@ -35,15 +35,15 @@ func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
 		return err
 	}
 	body := operatorAccountsBody{
-		Add: s.form("add", "Add the account",
-			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
-			entry{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
-			entry{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
-		),
-		Password: s.form("password", "Set the password",
-			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
-			entry{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
-		),
+		Add: s.form(form{Do: "add", Button: "Add the account", Fields: []field{
+			{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
+			{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
+		}}),
+		Password: s.form(form{Do: "password", Button: "Set the password", Fields: []field{
+			{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
+		}}),
 		Removing: query.Get("remove"),
 	}
 	for _, a := range accounts {
@@ -61,7 +61,7 @@ func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
 
 // changeOperatorAccounts does what a form of the page asks for.
 func (p *Portal) changeOperatorAccounts(v *visit) error {
-	form, err := v.readForm()
+	form, err := v.form()
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (p *Portal) changeOperatorAccounts(v *visit) error {
 func (p *Portal) changeAccounts(ctx context.Context, actor string, form url.Values) error {
 	email, err := registry.ParseEmail(form.Get("email"))
 	if err != nil {
-		return fieldError{"email", err}
+		return fieldErrors{"email": err}
 	}
 	do := form.Get("do")
 	if email == actor && (do == "remove" || do == "demote") { // or there may be no operator left
@@ -110,7 +110,7 @@ func (p *Portal) addAccount(ctx context.Context, actor, email string, form url.V
 		}
 	}
 	if _, err = p.Accounts.AddAccount(ctx, n, actor); fault.KindOf(err) == fault.Conflict {
-		return fieldError{"email", err}
+		return fieldErrors{"email": err}
 	}
 	return err
 }
@@ -119,7 +119,7 @@ func (p *Portal) addAccount(ctx context.Context, actor, email string, form url.V
 func (p *Portal) hashPassword(ctx context.Context, word string) (string, error) {
 	hash, err := p.Operators.HashPassword(ctx, word)
 	if fault.KindOf(err) == fault.Invalid {
-		err = fieldError{"password", err}
+		err = fieldErrors{"password": err}
 	}
 	return hash, err
 }

@@ -47,8 +47,8 @@ func (p *Portal) operatorEndpoints(v *visit) error { return p.showOperatorEndpoi
 func (p *Portal) showOperatorEndpoints(v *visit, s *sent) error {
 	query := v.r.URL.Query()
 	e := catalog.NewEndpoint("")
-	fields := append([]entry{{Name: "id", Label: "Id", Help: "Such as posts.create. It cannot be changed.", Required: true, Most: 256}}, matchFields(&e)...)
-	body := operatorEndpointsBody{Query: query.Get("q"), Add: s.form("add", "Preview", append(fields, endpointFields(&e)...)...)}
+	fields := append([]field{{Name: "id", Label: "Id", Help: "Such as posts.create. It cannot be changed.", Required: true, Most: 256}}, matchFields(&e)...)
+	body := operatorEndpointsBody{Query: query.Get("q"), Add: s.form(form{Do: "add", Button: "Preview", Fields: append(fields, endpointFields(&e)...)})}
 	all := p.Catalog().Endpoints()
 	if body.Query != "" {
 		all = slices.DeleteFunc(slices.Clone(all), func(e *catalog.Endpoint) bool { return !contains(e.ID, body.Query) && !contains(e.Match(), body.Query) })
@@ -78,7 +78,7 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 			return plan{}, errNotOffered
 		}
 		if _, known := p.Catalog().Endpoint(id); known {
-			return plan{}, fieldError{"id", fault.New(fault.Conflict, "There is an endpoint of this id already.")}
+			return plan{}, fieldErrors{"id": fault.New(fault.Conflict, "There is an endpoint of this id already.")}
 		}
 		if !registry.ValidID(id) {
 			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
@@ -96,20 +96,20 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 }
 
 // matchFields are the fields of what requests are an endpoint's.
-func matchFields(e *catalog.Endpoint) []entry {
+func matchFields(e *catalog.Endpoint) []field {
 	match := ""
 	if e.Path != "" {
 		match = e.Match()
 	}
-	return []entry{
+	return []field{
 		{Name: "match", Label: "Match", Help: "Method and path, such as GET /rest/posts/{id}.", Value: match, Required: true, Most: 4200},
 		{Name: "when", Label: "Conditions", Help: "One a line, such as header X-RestLi-Method: FINDER, or query q: author. * is any value. May be left out.", Value: conditionLines(e.When), Lines: true, Most: 8000},
 	}
 }
 
 // endpointFields are the fields of what holds for an endpoint.
-func endpointFields(e *catalog.Endpoint) []entry {
-	return []entry{
+func endpointFields(e *catalog.Endpoint) []field {
+	return []field{
 		{Name: "application", Label: "Application limit", Help: limitHelp, Value: e.Limits.Application.String(), Required: true},
 		{Name: "member", Label: "Member limit", Help: "The same, for each member.", Value: e.Limits.Member.String(), Required: true},
 		{Name: "cost", Label: "Cost", Help: "Calls that one request is charged: 1 to " + group(quota.MaxCost) + ".", Value: strconv.FormatInt(e.Cost, 10), Required: true},
@@ -212,7 +212,7 @@ func (p *Portal) showOperatorEndpoint(v *visit, s *sent) error {
 	if o.Own {
 		fields = append(matchFields(e), fields...)
 	}
-	body := operatorEndpointBody{endpointRow: p.newEndpointRow(e, o), Settings: s.form("set", "Preview", fields...)}
+	body := operatorEndpointBody{endpointRow: p.newEndpointRow(e, o), Settings: s.form(form{Do: "set", Button: "Preview", Fields: fields})}
 	body.operating = v.operating("endpoints", e.ID, s)
 	return v.show(s.status(), "operator-endpoint", page{Title: e.ID + " · operators", Body: body})
 }

@@ -307,7 +307,7 @@ func TestItemsAreAddedAndRemoved(t *testing.T) {
 			t.Errorf("%s: %s", list.path, got)
 		}
 	}
-	if got := b.post("/operator/tiers/partner", url.Values{"do": {"remove"}}); got.status != 400 || !strings.Contains(got.one(t, "problem"), "gamma") {
+	if got := b.post("/operator/tiers/partner", url.Values{"do": {"remove"}}); got.status != 422 || !strings.Contains(got.one(t, "problem"), "gamma") {
 		t.Errorf("a tier in use: %d %s", got.status, got.one(t, "problem"))
 	}
 	b.save("/operator/apps/gamma", url.Values{"do": {"remove"}})
@@ -339,24 +339,24 @@ func TestFormsSayWhatIsWrong(t *testing.T) {
 		status       int
 		says         string
 	}{
-		{"/operator/endpoints/posts.create", set, "application", "-1", 400, "Must be a whole number from 0 to 999,999,999,999,999, or unlimited."},
-		{"/operator/endpoints/posts.create", set, "member", "1e3", 400, "or unlimited."},
-		{"/operator/endpoints/posts.create", set, "cost", "0", 400, "from 1 to 1,000,000."},
-		{"/operator/endpoints/posts.create", set, "cost", "", 400, "from 1 to 1,000,000."},
+		{"/operator/endpoints/posts.create", set, "application", "-1", 422, "Must be a whole number from 0 to 999,999,999,999,999, or unlimited."},
+		{"/operator/endpoints/posts.create", set, "member", "1e3", 422, "or unlimited."},
+		{"/operator/endpoints/posts.create", set, "cost", "0", 422, "from 1 to 1,000,000."},
+		{"/operator/endpoints/posts.create", set, "cost", "", 422, "from 1 to 1,000,000."},
 		{"/operator/endpoints", add, "id", "posts.create", 409, "There is an endpoint of this id already."},
-		{"/operator/endpoints", add, "id", "a\nb", 400, "without control characters"},
-		{"/operator/endpoints", add, "match", "", 400, "Say which requests are this endpoint's."},
-		{"/operator/endpoints", add, "when", "cookie a: b", 400, "is no condition"},
-		{"/operator/endpoints", add, "when", "query q: a\nquery q: b", 400, "named twice"},
+		{"/operator/endpoints", add, "id", "a\nb", 422, "without control characters"},
+		{"/operator/endpoints", add, "match", "", 422, "Say which requests are this endpoint's."},
+		{"/operator/endpoints", add, "when", "cookie a: b", 422, "is no condition"},
+		{"/operator/endpoints", add, "when", "query q: a\nquery q: b", 422, "named twice"},
 		{"/operator/apps", url.Values{"do": {"add"}}, "id", "acme", 409, "There is an application of this id already."},
-		{"/operator/apps", url.Values{"do": {"add"}}, "id", "", 400, "1 to 256 bytes"},
+		{"/operator/apps", url.Values{"do": {"add"}}, "id", "", 422, "1 to 256 bytes"},
 		{"/operator/tiers", url.Values{"do": {"add"}}, "name", "development", 409, "There is a tier of this name already."},
-		{"/operator/tiers/development", url.Values{"do": {"set"}}, "endpoint", "", 400, "Name the endpoint."},
-		{"/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"posts.create"}}, "application", "", 400, "or both."},
-		{"/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"posts.create"}}, "member", "1000000000000000", 400, "or unlimited."},
-		{"/operator/accounts", url.Values{"do": {"add"}}, "email", "no address", 400, "must be an address"},
+		{"/operator/tiers/development", url.Values{"do": {"set"}}, "endpoint", "", 422, "Name the endpoint."},
+		{"/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"posts.create"}}, "application", "", 422, "or both."},
+		{"/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"posts.create"}}, "member", "1000000000000000", 422, "or unlimited."},
+		{"/operator/accounts", url.Values{"do": {"add"}}, "email", "no address", 422, "must be an address"},
 		{"/operator/accounts", url.Values{"do": {"add"}}, "email", operatorEmail, 409, "already"},
-		{"/operator/accounts", url.Values{"do": {"add"}, "email": {"a@example.com"}}, "password", "short", 400, "at least 12 characters"},
+		{"/operator/accounts", url.Values{"do": {"add"}, "email": {"a@example.com"}}, "password", "short", 422, "at least 12 characters"},
 	} {
 		form := maps.Clone(c.form)
 		form.Set(c.field, c.value)
@@ -365,7 +365,7 @@ func TestFormsSayWhatIsWrong(t *testing.T) {
 			t.Errorf("%s %v: %d, want %d", c.path, form, got.status, c.status)
 		}
 		id := form.Get("do") + "-" + c.field
-		if says := got.one(t, id+"-help"); !strings.Contains(says, c.says) {
+		if says := got.one(t, id+"-problem"); !strings.Contains(says, c.says) {
 			t.Errorf("%s %v: the field %s says %q, not %q", c.path, form, id, says, c.says)
 		}
 		filled := all(got.document(t), having("id", id))
@@ -386,14 +386,14 @@ func TestFormsSayWhatIsWrong(t *testing.T) {
 	// What only the catalog knows to be wrong is said of the form.
 	bad := maps.Clone(add)
 	bad.Set("match", "GET /rest/posts")
-	if got := b.post("/operator/endpoints", bad); got.status != 400 || !strings.Contains(got.one(t, "add"), "posts.find") {
+	if got := b.post("/operator/endpoints", bad); got.status != 422 || !strings.Contains(got.one(t, "add"), "posts.find") {
 		t.Errorf("a tie: %d %s", got.status, got.one(t, "add"))
 	}
-	if got := b.post("/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"none"}, "member": {"1"}}); got.status != 400 || !strings.Contains(got.one(t, "override"), "none") {
+	if got := b.post("/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"none"}, "member": {"1"}}); got.status != 422 || !strings.Contains(got.one(t, "override"), "none") {
 		t.Errorf("an unknown endpoint: %d %s", got.status, got.one(t, "override"))
 	}
 	same := url.Values{"do": {"set"}, "application": {"500"}, "member": {"50"}, "cost": {"1"}, "shadow": {"false"}}
-	if got := b.post("/operator/endpoints/posts.create", same); got.status != 400 || !strings.Contains(got.one(t, "set"), "what holds already") {
+	if got := b.post("/operator/endpoints/posts.create", same); got.status != 422 || !strings.Contains(got.one(t, "set"), "what holds already") {
 		t.Errorf("nothing changed: %d %s", got.status, got.one(t, "set"))
 	}
 	if e := s.newest(); e.Actor == operatorEmail {
@@ -452,7 +452,7 @@ func TestOperatorPagesEscapeNames(t *testing.T) {
 		path := s.portal.itemPath(page, name)
 		shown("a preview in "+page, b.save(path, form), 200)
 		form.Set("do", hostile)
-		if got := b.post(path, form); got.status != 400 || len(all(got.document(t), func(n *html.Node) bool { return n.Data == "script" })) > 0 {
+		if got := b.post(path, form); got.status != 422 || len(all(got.document(t), func(n *html.Node) bool { return n.Data == "script" })) > 0 {
 			t.Errorf("%s: %d", path, got.status)
 		}
 	}
@@ -662,11 +662,11 @@ func TestAccountsAreChanged(t *testing.T) {
 		t.Errorf("accounts: %s", got)
 	}
 	done(send("remove", "new@example.com"))
-	if got := send("remove", "new@example.com"); got.status != 400 || got.one(t, "problem") == "" {
+	if got := send("remove", "new@example.com"); got.status != 422 || got.one(t, "problem") == "" {
 		t.Errorf("removed twice: %d %s", got.status, got.one(t, "content"))
 	}
 	for _, do := range []string{"remove", "demote"} { // nobody takes their own right away
-		if got := send(do, operatorEmail); got.status != 400 || !strings.Contains(got.one(t, "problem"), "your own account") {
+		if got := send(do, operatorEmail); got.status != 422 || !strings.Contains(got.one(t, "problem"), "your own account") {
 			t.Errorf("%s: %d %s", do, got.status, got.one(t, "content"))
 		}
 	}

@@ -104,7 +104,7 @@ func TestTestCallWithoutAnswer(t *testing.T) {
 		}
 	})
 	got := s.browser("admin@acme.example").post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}})
-	if got.status != 502 || strings.Contains(got.body, "10.1.2.3") || !strings.Contains(got.body, "did not answer") {
+	if got.status != 503 || strings.Contains(got.body, "10.1.2.3") || !strings.Contains(got.body, "did not answer") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	none := openSite(t, callable, func(o *Options) { o.Call = nil }).browser("admin@acme.example")
