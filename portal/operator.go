@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/perdiem/perdiem/registry"
 )
