@@ -141,6 +141,21 @@ func TestLiveEnds(t *testing.T) {
 	}
 }
 
+// A page that goes so that others have room is not told that it is over: it asks again.
+func TestLiveMakesRoom(t *testing.T) {
+	s := openSite(t, sample)
+	live := s.browser("viewer@acme.example").live("acme")
+	live.update()
+	s.portal.hub.mu.Lock()
+	for v := range s.portal.hub.viewers {
+		s.portal.hub.crowdOutLocked(v)
+	}
+	s.portal.hub.mu.Unlock()
+	if name, _ := live.next(); name != "" {
+		t.Errorf("it is told %q", name)
+	}
+}
+
 // What ends the right to look is noticed.
 func TestMaySee(t *testing.T) {
 	s := openSite(t, sample)
@@ -211,21 +226,39 @@ func TestHubIsBounded(t *testing.T) {
 			_, err := h.join(viewerOf{account: account, application: "acme"})
 			return err
 		}
-		for range maxViewersEach {
+		each := func() map[string]int {
+			n := map[string]int{}
+			for v := range h.viewers {
+				n[v.account]++
+			}
+			return n
+		}
+		for range maxViewers {
 			if err := join("a"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := join("a"); fault.KindOf(err) != fault.Exhausted {
-			t.Errorf("one more of an account: %v", err)
+			t.Errorf("one more of an account that has all: %v", err)
 		}
-		for range maxViewers - maxViewersEach {
-			if err := join("b"); err != nil {
-				t.Fatal(err)
+		// Others get their share of those, and no more than that.
+		for _, account := range []string{"b", "c", "d"} {
+			for range maxViewers / 4 {
+				if err := join(account); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		if err := join("c"); fault.KindOf(err) != fault.Exhausted {
-			t.Errorf("one more: %v", err)
+		for _, account := range []string{"a", "b", "c", "d"} {
+			if n := each()[account]; n != maxViewers/4 {
+				t.Errorf("%s has %d of %d viewers", account, n, maxViewers)
+			}
+			if err := join(account); fault.KindOf(err) != fault.Exhausted {
+				t.Errorf("one more than its share: %v", err)
+			}
+		}
+		if err := join("e"); err != nil || len(h.viewers) != maxViewers {
+			t.Errorf("one that has none: %v, of %d viewers", err, len(h.viewers))
 		}
 		h.close()
 		if err := join("c"); fault.KindOf(err) != fault.Unavailable {
