@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -60,11 +61,11 @@ func (p *Portal) showAlerts(v *visit, s *sent) error {
 	shown := page{Title: "Alerts · " + displayName(v.app)}
 	switch query := v.r.URL.Query(); {
 	case query.Has("saved"):
-		body.Done = "Saved. Alerts go by it from the next call on that comes to a threshold."
+		body.Done = "Saved. Alerts go by it from the next call on that comes to a threshold." + p.unmailed(set)
 	case query.Get("tested") == "0":
-		body.Done = "There is nobody to send a test to: neither address nor webhook is saved, or whoever runs this API has no mail server for alerts."
+		body.Done = "There is nobody to send a test to." + p.unmailed(set)
 	case query.Has("tested"):
-		body.Done = "A test is on its way, and is tried again for a day where it is not taken."
+		body.Done = "A test is on its way, and is tried again for a day where it is not taken." + p.unmailed(set)
 	case query.Has("secret"):
 		var ok bool
 		if body.Secret, ok = p.once.take(*v.session, query.Get("secret"), p.Now()).(string); !ok {
@@ -77,6 +78,14 @@ func (p *Portal) showAlerts(v *visit, s *sent) error {
 	return v.show(s.status(), "alerts", shown)
 }
 
+// unmailed says, after what else is said, that mail does not leave; empty: it does, or there is none.
+func (p *Portal) unmailed(set usage.AlertSettings) string {
+	if p.MailsAlerts || len(set.Mail) == 0 {
+		return ""
+	}
+	return " No mail is sent: whoever runs this API has not set up a mail server."
+}
+
 // alertsForm returns the form of the settings, as they are set.
 func (p *Portal) alertsForm(v *visit, set usage.AlertSettings) form {
 	webhook := "An address on the public internet that takes a POST of JSON, signed as Standard Webhooks has it. "
@@ -85,9 +94,13 @@ func (p *Portal) alertsForm(v *visit, set usage.AlertSettings) form {
 	} else {
 		webhook += "A secret is made when it is saved. Left empty: none."
 	}
+	mail := "Up to ten, one a line. Left empty: no mail."
+	if !p.MailsAlerts {
+		mail += " ■ None is sent at the moment: whoever runs this API has not set up a mail server. Use a webhook, or ask them."
+	}
 	return form{Action: p.applicationPath(v.app.ID, "alerts"), Button: "Save", Fields: []field{
 		{Name: "thresholds", Label: "Thresholds in percent", Help: "Up to ten whole numbers from 50 to 100, with commas between them. Left empty: 75, 90, 100.", Value: percentages(set.At()), Most: 200},
-		{Name: "mail", Label: "Email addresses", Help: "Up to ten, one a line. Left empty: no mail.", Value: strings.Join(set.Mail, "\n"), Lines: true, Most: 4000},
+		{Name: "mail", Label: "Email addresses", Help: mail, Value: strings.Join(set.Mail, "\n"), Lines: true, Most: 4000},
 		{Name: "url", Label: "Webhook", Help: webhook, Value: set.WebhookURL, Type: "url", Placeholder: "https://", Most: 2000},
 	}}
 }
@@ -163,8 +176,8 @@ func readAlerts(form url.Values) (s usage.AlertSettings, err error) {
 
 // testAlert has an alert delivered that tells of no limit, so that people see whether alerts arrive.
 func (p *Portal) testAlert(v *visit) error {
-	if !p.alertTests.take(v.app.ID, testEvery, p.Now()) {
-		return fault.New(fault.Exhausted, "One test of alerts in ten minutes is sent for each application, since its mail may go to people who have not asked for it.")
+	if wait := p.alertTests.take(v.app.ID, p.Now()); wait > 0 {
+		return fault.Wrap(fault.Exhausted, identity.Wait(wait), "One test of alerts in ten minutes is sent for each application, since its mail may go to people who have not asked for it.")
 	}
 	sent, err := p.TestAlert(v.r.Context(), v.app.ID)
 	if err != nil {

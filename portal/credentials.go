@@ -21,7 +21,6 @@ type Tokens interface {
 }
 
 const (
-	tokensPage   = 50                 // tokens on a page
 	maxOwnTokens = 100                // of an application that hold, so that a form cannot fill the registry
 	endsSoon     = 7 * 24 * time.Hour // from when on an expiry is near
 )
@@ -71,7 +70,7 @@ func (p *Portal) credentials(v *visit) error { return p.showCredentials(v, nil) 
 func (p *Portal) showCredentials(v *visit, s *sent) error {
 	query, now := v.r.URL.Query(), p.Now()
 	before, _ := strconv.ParseInt(query.Get("before"), 10, 64) // what is no number is the first page
-	tokens, next, err := p.Tokens.HoldingTokens(v.r.Context(), registry.HoldingTokens{Application: v.app.ID, Before: before, Limit: tokensPage})
+	tokens, next, err := p.Tokens.HoldingTokens(v.r.Context(), registry.HoldingTokens{Application: v.app.ID, Before: before, Limit: perPage})
 	if err != nil {
 		return err
 	}

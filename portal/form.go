@@ -45,6 +45,20 @@ type field struct {
 	Checked     bool     // of a box that is ticked or not
 }
 
+const maxHints = 200 // that a field has
+
+// hints returns the first names of those that are offered.
+func hints[T any](all []T, named func(T) (name string, offered bool)) (names []string) {
+	for _, one := range all {
+		if name, offered := named(one); offered {
+			if names = append(names, name); len(names) == maxHints {
+				break
+			}
+		}
+	}
+	return names
+}
+
 // DescribedBy returns the ids of what is said about the field.
 func (f field) DescribedBy() string {
 	var ids []string
@@ -75,9 +89,16 @@ func choices(selected string, pairs ...[2]string) []choice {
 	return all
 }
 
+// errTooLong is the error of a form with more than maxBody bytes.
+var errTooLong = fault.New(fault.Invalid, "The form is longer than the portal takes. Nothing was done.")
+
 // form returns what was sent in the body of the request.
 func (v *visit) form() (url.Values, error) {
-	if err := v.r.ParseForm(); err != nil {
+	err := v.r.ParseForm()
+	if _, long := errors.AsType[*http.MaxBytesError](err); long {
+		return nil, errTooLong
+	}
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "The form could not be read.")
 	}
 	return v.r.PostForm, nil
@@ -208,13 +229,14 @@ func (v *visit) onward(page, name, done string) {
 
 // question is asked before something that cannot be undone, or not by whoever does it.
 type question struct {
-	App     application
-	Heading string
-	Text    string
-	Asked   string   // the page of the application that the form goes to
-	Hidden  []hidden // what it sends, besides that it is meant
-	Button  string
-	Back    string // the path that leads back
+	App       *application // nil: it is an operator who is asked
+	Operating operating
+	Heading   string
+	Text      string
+	Asked     string   // the page that the form goes to: of the application, or of operators
+	Hidden    []hidden // what it sends, besides that it is meant
+	Button    string
+	Back      string // the path that leads back
 }
 
 // isSure reports whether the question was asked already, and answered.
@@ -222,8 +244,16 @@ func isSure(form url.Values) bool { return form.Get("sure") == "yes" }
 
 // ask asks a question on behalf of a tab.
 func (v *visit) ask(tab string, q question) error {
-	q.App, q.Back, q.Asked = v.application(tab), v.portal.applicationPath(v.app.ID, tab), v.portal.applicationPath(v.app.ID, q.Asked)
+	app := v.application(tab)
+	q.App, q.Back, q.Asked = &app, v.portal.applicationPath(v.app.ID, tab), v.portal.applicationPath(v.app.ID, q.Asked)
 	return v.show(http.StatusOK, "confirm", page{Title: q.Heading + " · " + displayName(v.app), Body: q})
+}
+
+// askOperator asks a question on behalf of an operators' page, to which the form goes.
+func (v *visit) askOperator(tab, heading string, q question) error {
+	at := v.portal.operatorPath(tab)
+	q.Operating, q.Back, q.Asked = v.operating(tab, heading, nil), at, at
+	return v.show(http.StatusOK, "confirm", page{Title: q.Heading + " · operators", Body: q})
 }
 
 // mayChange reports whether the account may change the application.

@@ -16,7 +16,6 @@ type operatorAccountsBody struct {
 	Next     string // the path of the next page; empty: there is none
 	Add      form
 	Password form
-	Removing string // the email of the account that is about to be removed; empty: none is
 }
 
 type accountRow struct {
@@ -28,8 +27,7 @@ type accountRow struct {
 func (p *Portal) operatorAccounts(v *visit) error { return p.showOperatorAccounts(v, nil) }
 
 func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
-	query := v.r.URL.Query()
-	after := query.Get("after")
+	after := v.r.URL.Query().Get("after")
 	accounts, next, err := p.Accounts.Accounts(v.r.Context(), after, perPage)
 	if err != nil {
 		return err
@@ -44,7 +42,6 @@ func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
 			{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
 			{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
 		}}),
-		Removing: query.Get("remove"),
 	}
 	for _, a := range accounts {
 		body.Rows = append(body.Rows, accountRow{a, a.Email == v.account.Email})
@@ -64,6 +61,11 @@ func (p *Portal) changeOperatorAccounts(v *visit) error {
 	form, err := v.form()
 	if err != nil {
 		return err
+	}
+	if email := form.Get("email"); form.Get("do") == "remove" && !isSure(form) {
+		return v.askOperator("accounts", "Accounts", question{
+			Heading: "Remove " + email + "?", Text: "The account, its grants and its sessions go. That cannot be undone.", Hidden: []hidden{{"do", "remove"}, {"email", email}}, Button: "Remove the account",
+		})
 	}
 	switch err := p.changeAccounts(v.r.Context(), v.account.Email, form); {
 	case isFormError(err):

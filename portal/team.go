@@ -100,7 +100,7 @@ func (p *Portal) readGrant(v *visit, form url.Values) (g registry.Grant, err err
 	wrong := fieldErrors{}
 	g = registry.Grant{Application: v.app.ID, Role: registry.Role(form.Get("role"))}
 	if g.Email, err = registry.ParseEmail(form.Get("email")); err != nil {
-		wrong.add("email", fault.New(fault.Invalid, "Give an address such as ann@example.com: ASCII, at most 254 bytes, without white space, quotes and comments."))
+		wrong.add("email", err)
 	}
 	if g.Role != registry.Viewer && g.Role != registry.Admin {
 		wrong.add("role", fault.New(fault.Invalid, "Choose a role."))

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -8,11 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -29,7 +30,8 @@ const (
 // callBody is what the page of a test call is told.
 type callBody struct {
 	App       application
-	Endpoints []choice
+	Asked     string          // the endpoint's id, as it was typed
+	Endpoints []string        // ids that are offered
 	Endpoint  *calledEndpoint // nil: none is chosen
 	Form      form
 	Problem   string // what kept the call from being made, where the form does not say it; empty: nothing
@@ -50,27 +52,6 @@ type callResult struct {
 	Good         bool
 	Header       [][2]string
 	Cut          bool // not all of the header is shown
-}
-
-// paces hold each application to doing something once in a while. The zero value holds nobody yet.
-type paces struct {
-	mu   sync.Mutex
-	last map[string]time.Time // guarded by mu: by application
-}
-
-// take reports whether an application may do it now, once in every, and notes that it does.
-func (p *paces) take(application string, every time.Duration, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	maps.DeleteFunc(p.last, func(_ string, last time.Time) bool { return now.Sub(last) >= every || now.Before(last) })
-	if _, soon := p.last[application]; soon {
-		return false
-	}
-	if p.last == nil {
-		p.last = map[string]time.Time{}
-	}
-	p.last[application] = now
-	return true
 }
 
 // mayCall reports whether the portal calls an endpoint: whoever does so must change nothing by it, and meet it by method and path alone.
@@ -122,14 +103,13 @@ func (p *Portal) testCall(v *visit) error {
 // showCall shows the page, for the call that a query or a form asks for.
 func (p *Portal) showCall(v *visit, asked url.Values, s *sent) error {
 	snapshot := p.Catalog()
-	body := callBody{App: v.application("analytics")}
-	chosen, known := snapshot.Endpoint(asked.Get("endpoint"))
-	for _, e := range snapshot.Endpoints() {
-		if snapshot.Limits(v.app, e).Application != 0 {
-			body.Endpoints = append(body.Endpoints, choice{e.ID, e.ID, known && e == chosen})
-		}
-	}
-	if known {
+	body := callBody{App: v.application("analytics"), Asked: asked.Get("endpoint")}
+	body.Endpoints = hints(snapshot.Endpoints(), func(e *catalog.Endpoint) (string, bool) { return e.ID, snapshot.Limits(v.app, e).Application != 0 })
+	chosen, known := snapshot.Endpoint(body.Asked)
+	switch {
+	case !known && body.Asked != "" && s == nil:
+		body.Problem = "There is no endpoint of this id."
+	case known:
 		body.Endpoint = &calledEndpoint{ID: chosen.ID, Match: chosen.Match(), When: conditions(snapshot, chosen.ID)}
 		if mayCall(chosen) {
 			body.Form = s.form(p.callForm(v, chosen, asked))
@@ -137,7 +117,7 @@ func (p *Portal) showCall(v *visit, asked url.Values, s *sent) error {
 			body.Endpoint.Curl = p.curl(chosen)
 		}
 	}
-	body.Problem = s.problem()
+	body.Problem = cmp.Or(body.Problem, s.problem())
 	if result, ok := p.once.take(*v.session, asked.Get("made"), p.Now()).(callResult); ok {
 		body.Result = &result
 	}
@@ -161,7 +141,11 @@ func (p *Portal) curl(e *catalog.Endpoint) string {
 		path = "/"
 	}
 	command := "curl -i"
-	if method != "" && method != http.MethodGet {
+	switch method {
+	case "", http.MethodGet:
+	case http.MethodHead: // with -X HEAD curl waits for a body
+		command = "curl -I"
+	default:
 		command += " -X " + method
 	}
 	return command + " -H 'Authorization: Bearer TOKEN' '" + p.Gateway + strings.ReplaceAll(strings.ReplaceAll(path, "{$}", ""), "'", "%27") + "'"
@@ -199,8 +183,8 @@ func (p *Portal) callOnce(v *visit, form url.Values) (next url.Values, err error
 	if err != nil {
 		return nil, err
 	}
-	if !p.calls.take(v.app.ID, callEvery, now) {
-		return nil, fault.New(fault.Exhausted, "One test call in five seconds: make it again in a moment.")
+	if wait := p.calls.take(v.app.ID, now); wait > 0 {
+		return nil, fault.Wrap(fault.Exhausted, identity.Wait(wait), "One test call in five seconds: make it again in a moment.")
 	}
 	_, secret, err := p.newToken(v, now.Add(callToken))
 	if err != nil {

@@ -26,7 +26,7 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 		return err
 	}
 	n.pages, err = portal.New(portal.Options{
-		Accounts: n.registry, Tokens: n.registry, NewToken: n.tokenKey.NewToken, Revoked: n.revoked, Alerts: n.registry, TestAlert: n.records.alerts.Test, Call: n.testCall(), Contact: n.config.PortalContact, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, OIDC: oidc, Caller: caller,
+		Accounts: n.registry, Tokens: n.registry, NewToken: n.tokenKey.NewToken, Revoked: n.revoked, Alerts: n.registry, TestAlert: n.records.alerts.Test, MailsAlerts: n.config.SMTP != nil, Call: n.testCall(), Contact: n.config.PortalContact, Catalog: n.snapshots.current, Usage: n.usage, History: n.records.history, SignIn: signIns.SignIn, OIDC: oidc, Caller: caller,
 		From: gateway.Proxies(n.config.Edge.TrustedProxies).Client, URL: n.portalURL(), Gateway: n.gatewayURL(), Now: n.now, Log: n.log,
 		Operators: portal.OperatorOptions{
 			Runtime: n.registry, Audit: n.registry.Audit, Changed: n.snapshots.refresh, HashPassword: n.passwords.Hash, Health: n.health,
