@@ -173,7 +173,7 @@ func consequenceOf(c catalog.Change) string {
 	}
 	switch c.Noun + " " + c.Field {
 	case "endpoint cost":
-		return "Each request to " + c.Name + " is charged " + grouped(c.To) + " from then on, instead of " + grouped(c.From) + ": to every application, and to the member who makes it. What is used stays as it is."
+		return "Each request to " + c.Name + " costs " + grouped(c.To) + " from then on, instead of " + grouped(c.From) + ", whichever application and member makes it. What is used stays as it is."
 	case "endpoint shadow":
 		if c.To == "true" {
 			return "In shadow mode nobody is refused for " + c.Name + ": what a limit would refuse is let pass, uncharged, and counted as refused."

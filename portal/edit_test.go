@@ -190,7 +190,7 @@ func TestPreviewSaysWhatFollows(t *testing.T) {
 		form url.Values
 		says string
 	}{
-		{"/operator/endpoints/posts.find", with(find, "cost", "1000"), "charged 1,000 from then on, instead of 1: to every application"},
+		{"/operator/endpoints/posts.find", with(find, "cost", "1000"), "costs 1,000 from then on, instead of 1, whichever application"},
 		{"/operator/endpoints/posts.find", with(find, "shadow", "false"), "Limits refuse calls to posts.find again"},
 		{"/operator/endpoints/likes", with(likes, "shadow", "true"), "In shadow mode nobody is refused for likes"},
 		{"/operator/endpoints/likes", with(likes, "match", "GET /hearts"), "those that it no longer matches"},
@@ -209,7 +209,7 @@ func TestPreviewSaysWhatFollows(t *testing.T) {
 	}
 	// Also what takes something back.
 	b.save("/operator/endpoints/posts.create", url.Values{"do": {"set"}, "application": {"500"}, "member": {"50"}, "cost": {"7"}, "shadow": {"false"}})
-	if got := b.post("/operator/endpoints/posts.create", url.Values{"do": {"revert"}, "field": {"cost"}}).one(t, "preview"); !strings.Contains(got, "charged 1 from then on, instead of 7") {
+	if got := b.post("/operator/endpoints/posts.create", url.Values{"do": {"revert"}, "field": {"cost"}}).one(t, "preview"); !strings.Contains(got, "costs 1 from then on, instead of 7") {
 		t.Errorf("taken back: %s", got)
 	}
 }

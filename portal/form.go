@@ -249,12 +249,5 @@ func (v *visit) ask(tab string, q question) error {
 	return v.show(http.StatusOK, "confirm", page{Title: q.Heading + " · " + displayName(v.app), Body: q})
 }
 
-// askOperator asks a question on behalf of an operators' page, to which the form goes.
-func (v *visit) askOperator(tab, heading string, q question) error {
-	at := v.portal.operatorPath(tab)
-	q.Operating, q.Back, q.Asked = v.operating(tab, heading, nil), at, at
-	return v.show(http.StatusOK, "confirm", page{Title: q.Heading + " · operators", Body: q})
-}
-
 // mayChange reports whether the account may change the application.
 func (v *visit) mayChange() bool { return v.role == registry.Admin }

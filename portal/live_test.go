@@ -25,10 +25,11 @@ type stream struct {
 	close func()
 }
 
-func (b *browser) live(application string) *stream {
+// live opens a live page of acme.
+func (b *browser) live() *stream {
 	b.site.Helper()
 	ctx, cancel := context.WithTimeout(b.site.Context(), 20*time.Second)
-	r := b.request("GET", b.site.portal.applicationPath(application, "live"), nil).WithContext(ctx)
+	r := b.request("GET", b.site.portal.applicationPath("acme", "live"), nil).WithContext(ctx)
 	res, err := b.client.Do(r)
 	if err != nil {
 		b.site.Fatal(err)
@@ -79,7 +80,7 @@ func endpointsOf(u update) (ids []string) {
 
 func TestLive(t *testing.T) {
 	s := openSite(t, sample)
-	live := s.browser("viewer@acme.example").live("acme")
+	live := s.browser("viewer@acme.example").live()
 	if u := live.update(); !u.Whole || len(u.Rows) != 0 || !u.ResetsAt.Equal(s.counts.Day().End) {
 		t.Errorf("at first %+v", u)
 	}
@@ -116,7 +117,7 @@ func TestLive(t *testing.T) {
 func TestLiveEnds(t *testing.T) {
 	s := openSite(t, sample)
 	leaving, staying := s.browser("viewer@acme.example"), s.browser("viewer@acme.example")
-	gone, stays := leaving.live("acme"), staying.live("acme")
+	gone, stays := leaving.live(), staying.live()
 	gone.update()
 	stays.update()
 	leaving.post("/signout", nil)
@@ -144,7 +145,7 @@ func TestLiveEnds(t *testing.T) {
 // A page that goes so that others have room is not told that it is over: it asks again.
 func TestLiveMakesRoom(t *testing.T) {
 	s := openSite(t, sample)
-	live := s.browser("viewer@acme.example").live("acme")
+	live := s.browser("viewer@acme.example").live()
 	live.update()
 	s.portal.hub.mu.Lock()
 	for v := range s.portal.hub.viewers {

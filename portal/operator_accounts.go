@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 
 	"github.com/perdiem/perdiem/fault"
@@ -63,9 +64,12 @@ func (p *Portal) changeOperatorAccounts(v *visit) error {
 		return err
 	}
 	if email := form.Get("email"); form.Get("do") == "remove" && !isSure(form) {
-		return v.askOperator("accounts", "Accounts", question{
-			Heading: "Remove " + email + "?", Text: "The account, its grants and its sessions go. That cannot be undone.", Hidden: []hidden{{"do", "remove"}, {"email", email}}, Button: "Remove the account",
-		})
+		at := p.operatorPath("accounts")
+		q := question{
+			Operating: v.operating("accounts", "Accounts", nil), Heading: "Remove " + email + "?", Text: "The account, its grants and its sessions go. That cannot be undone.",
+			Asked: at, Hidden: []hidden{{"do", "remove"}, {"email", email}}, Button: "Remove the account", Back: at,
+		}
+		return v.show(http.StatusOK, "confirm", page{Title: q.Heading + " · operators", Body: q})
 	}
 	switch err := p.changeAccounts(v.r.Context(), v.account.Email, form); {
 	case isFormError(err):
