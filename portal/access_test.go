@@ -40,22 +40,22 @@ var access = map[string][5]int{
 
 	"GET /operator":                 {303, 404, 404, 404, 303},
 	"GET /operator/apps":            {303, 404, 404, 404, 200},
-	"POST /operator/apps":           {303, 404, 404, 404, 400}, // with a form that says nothing
+	"POST /operator/apps":           {303, 404, 404, 404, 422}, // with a form that says nothing
 	"GET /operator/apps/{id}":       {303, 404, 404, 404, 200},
-	"POST /operator/apps/{id}":      {303, 404, 404, 404, 400},
+	"POST /operator/apps/{id}":      {303, 404, 404, 404, 422},
 	"GET /operator/endpoints":       {303, 404, 404, 404, 200},
-	"POST /operator/endpoints":      {303, 404, 404, 404, 400},
+	"POST /operator/endpoints":      {303, 404, 404, 404, 422},
 	"GET /operator/endpoints/{id}":  {303, 404, 404, 404, 200},
-	"POST /operator/endpoints/{id}": {303, 404, 404, 404, 400},
+	"POST /operator/endpoints/{id}": {303, 404, 404, 404, 422},
 	"GET /operator/tiers":           {303, 404, 404, 404, 200},
-	"POST /operator/tiers":          {303, 404, 404, 404, 400},
+	"POST /operator/tiers":          {303, 404, 404, 404, 422},
 	"GET /operator/tiers/{id}":      {303, 404, 404, 404, 200},
-	"POST /operator/tiers/{id}":     {303, 404, 404, 404, 400},
+	"POST /operator/tiers/{id}":     {303, 404, 404, 404, 422},
 	"GET /operator/nearest":         {303, 404, 404, 404, 200},
 	"GET /operator/audit":           {303, 404, 404, 404, 200},
 	"GET /operator/health":          {303, 404, 404, 404, 200},
 	"GET /operator/accounts":        {303, 404, 404, 404, 200},
-	"POST /operator/accounts":       {303, 404, 404, 404, 400},
+	"POST /operator/accounts":       {303, 404, 404, 404, 422},
 }
 
 // named returns the id of something whose page is at a path.
@@ -166,19 +166,31 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// A form that another site sends does nothing.
+// A form that another site sends does nothing, whichever it is, and although an operator is signed in.
 func TestCrossSiteForms(t *testing.T) {
 	s := openSite(t, sample)
-	b := s.browser("admin@acme.example")
-	for _, header := range [][2]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
-		r := b.request("POST", "/signout", nil)
-		r.Header.Set(header[0], header[1])
-		if got := b.do(r); got.status != 403 || !strings.Contains(got.body, "another web site") {
-			t.Errorf("%v: %d %s", header, got.status, got.body)
+	b := s.browser(operatorEmail)
+	forms := s.sent() // which issues a token
+	before := s.audited()
+	for _, route := range routes() {
+		if route.method != "POST" {
+			continue
+		}
+		path := strings.ReplaceAll(route.path, "{id}", named(route.path))
+		for _, header := range [][2]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
+			r := b.request("POST", path, strings.NewReader(forms[path].Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set(header[0], header[1])
+			if got := b.do(r); got.status != 403 || !strings.Contains(got.body, "another web site") || got.header.Get("Set-Cookie") != "" {
+				t.Errorf("%s by %v: %d %s", path, header, got.status, got.body)
+			}
 		}
 	}
 	if got := b.get("/apps"); got.status != 200 {
 		t.Errorf("the session was ended from elsewhere: %d", got.status)
+	}
+	if after := s.audited(); after.Seq != before.Seq || len(s.called) != 0 || s.tested.Load() != 0 {
+		t.Errorf("something was done from elsewhere: %+v, %d calls", after, len(s.called))
 	}
 }
 
@@ -213,6 +225,11 @@ func TestOddIDs(t *testing.T) {
 	}
 }
 
+// matched is match of whole paths.
+func matched(pattern, path string) (id string, ok bool) {
+	return match(strings.Split(pattern, "/"), strings.Split(path, "/"))
+}
+
 func TestSegments(t *testing.T) {
 	seen := map[string]string{}
 	for _, id := range []string{".", "..", "~.", "~..", "~~..", "~", "~a", "...", "a/b", "%2e", "%2F", " ", "+", "?", "#", ";", "é", "\"'<>", "a.b"} {
@@ -224,7 +241,7 @@ func TestSegments(t *testing.T) {
 		if slices.Contains([]string{".", ".."}, s) || strings.ContainsAny(s, "/?#") {
 			t.Errorf("%q is %s, which is no segment", id, s)
 		}
-		if got, ok := match("/apps/{id}/analytics", "/apps/"+s+"/analytics"); !ok || got != id {
+		if got, ok := matched("/apps/{id}/analytics", "/apps/"+s+"/analytics"); !ok || got != id {
 			t.Errorf("%q comes back as %q, %v", id, got, ok)
 		}
 		// As mail tells it, and a browser asks for it.
@@ -235,7 +252,7 @@ func TestSegments(t *testing.T) {
 			t.Fatal(err)
 		}
 		asked = asked.ResolveReference(&url.URL{})
-		if got, ok := match("/apps/{id}/analytics", "/"+strings.TrimPrefix(asked.String(), base)); !ok || got != id {
+		if got, ok := matched("/apps/{id}/analytics", "/"+strings.TrimPrefix(asked.String(), base)); !ok || got != id {
 			t.Errorf("%q is told as %s, which is that of %q, %v", id, whole, got, ok)
 		}
 	}
@@ -248,7 +265,7 @@ func FuzzSegment(f *testing.F) {
 		if a == "" || b == "" {
 			return
 		}
-		if got, ok := match("/{id}", "/"+segment(a)); !ok || got != a {
+		if got, ok := matched("/{id}", "/"+segment(a)); !ok || got != a {
 			t.Errorf("%q comes back as %q, %v", a, got, ok)
 		}
 		if a != b && segment(a) == segment(b) {

@@ -12,7 +12,7 @@ import (
 	"github.com/perdiem/perdiem/internal/testkit"
 )
 
-// TestAccessibility looks at every look with axe-core, wide and light, and narrow and dark: nothing that it finds is serious or critical.
+// TestAccessibility looks at every look with axe-core, wide and narrow, light and dark: nothing that it finds is serious or critical.
 func TestAccessibility(t *testing.T) {
 	axe := testkit.NewAxe(t)
 	g := openGallery(t)
@@ -20,7 +20,7 @@ func TestAccessibility(t *testing.T) {
 		for _, as := range []struct {
 			theme string
 			size
-		}{{"light", wide}, {"dark", narrow}} {
+		}{{"light", wide}, {"dark", wide}, {"light", narrow}, {"dark", narrow}} {
 			t.Run(fmt.Sprintf("%s-%d-%s", l.name, as.width, as.theme), func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(g.browser, testkit.BrowserPatience)
 				defer cancel()

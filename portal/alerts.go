@@ -2,8 +2,6 @@ package portal
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -11,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -33,52 +32,40 @@ type alertsBody struct {
 	To         []string
 	Webhook    string // the host of it, for a viewer: its path may be a secret
 	HasWebhook bool
-	Thresholds field
-	Mail       field
-	URL        field
+	Form       form
 	NewSecret  string // the path of making a new secret
 	Test       string // the path of sending a test; empty: there is nobody to send it to
 }
 
 // alerts shows the tab Alerts: when the people of the application are warned, and how.
-func (p *Portal) alerts(v *visit) error {
-	s, err := p.Alerts.AlertSettings(v.r.Context(), v.app.ID)
+func (p *Portal) alerts(v *visit) error { return p.showAlerts(v, nil) }
+
+func (p *Portal) showAlerts(v *visit, s *sent) error {
+	set, err := p.Alerts.AlertSettings(v.r.Context(), v.app.ID)
 	if err != nil {
 		return err
 	}
-	return p.showAlerts(v, http.StatusOK, s, alertsForm{
-		thresholds: field{Value: percentages(s.At())}, mail: field{Value: strings.Join(s.Mail, "\n")}, url: field{Value: s.WebhookURL},
-	})
-}
-
-// alertsForm is what the form holds.
-type alertsForm struct{ thresholds, mail, url field }
-
-func (f alertsForm) isWrong() bool { return f.thresholds.Problem+f.mail.Problem+f.url.Problem != "" }
-
-// showAlerts shows the tab with the settings s, and in the form what f says.
-func (p *Portal) showAlerts(v *visit, status int, s usage.AlertSettings, f alertsForm) error {
 	body := alertsBody{
-		App: v.application("alerts"), MayChange: v.mayChange(), At: percentages(s.At()), To: s.Mail, HasWebhook: s.WebhookURL != "",
+		App: v.application("alerts"), MayChange: v.mayChange(), At: percentages(set.At()), To: set.Mail, HasWebhook: set.WebhookURL != "",
 		NewSecret: p.applicationPath(v.app.ID, "alerts/secret"),
 	}
-	if len(s.Channels()) > 0 {
+	if len(set.Channels()) > 0 {
 		body.Test = p.applicationPath(v.app.ID, "alerts/test")
 	}
-	if u, err := url.Parse(s.WebhookURL); err == nil {
+	if u, err := url.Parse(set.WebhookURL); err == nil {
 		body.Webhook = u.Host
 	}
 	if body.MayChange {
-		body.Thresholds, body.Mail, body.URL = f.thresholds, f.mail, f.url
+		body.Form = s.form(p.alertsForm(v, set))
 	}
 	shown := page{Title: "Alerts · " + displayName(v.app)}
 	switch query := v.r.URL.Query(); {
 	case query.Has("saved"):
-		body.Done = "Saved. Alerts go by it from the next call on that comes to a threshold."
+		body.Done = "Saved. Alerts go by it from the next call on that comes to a threshold." + p.unmailed(set)
 	case query.Get("tested") == "0":
-		body.Done = "There is nobody to send a test to: neither address nor webhook is saved, or whoever runs this API has no mail server for alerts."
+		body.Done = "There is nobody to send a test to." + p.unmailed(set)
 	case query.Has("tested"):
-		body.Done = "A test is on its way, and is tried again for a day where it is not taken."
+		body.Done = "A test is on its way, and is tried again for a day where it is not taken." + p.unmailed(set)
 	case query.Has("secret"):
 		var ok bool
 		if body.Secret, ok = p.once.take(*v.session, query.Get("secret"), p.Now()).(string); !ok {
@@ -88,7 +75,34 @@ func (p *Portal) showAlerts(v *visit, status int, s usage.AlertSettings, f alert
 		shown.Script = "copy.js"
 	}
 	shown.Body = body
-	return v.show(status, "alerts", shown)
+	return v.show(s.status(), "alerts", shown)
+}
+
+// unmailed says, after what else is said, that mail does not leave; empty: it does, or there is none.
+func (p *Portal) unmailed(set usage.AlertSettings) string {
+	if p.MailsAlerts || len(set.Mail) == 0 {
+		return ""
+	}
+	return " No mail is sent: whoever runs this API has not set up a mail server."
+}
+
+// alertsForm returns the form of the settings, as they are set.
+func (p *Portal) alertsForm(v *visit, set usage.AlertSettings) form {
+	webhook := "An address on the public internet that takes a POST of JSON, signed as Standard Webhooks has it. "
+	if set.WebhookURL != "" {
+		webhook += "Left empty: none, and its secret is forgotten."
+	} else {
+		webhook += "A secret is made when it is saved. Left empty: none."
+	}
+	mail := "Up to ten, one a line. Left empty: no mail."
+	if !p.MailsAlerts {
+		mail += " ■ None is sent at the moment: whoever runs this API has not set up a mail server. Use a webhook, or ask them."
+	}
+	return form{Action: p.applicationPath(v.app.ID, "alerts"), Button: "Save", Fields: []field{
+		{Name: "thresholds", Label: "Thresholds in percent", Help: "Up to ten whole numbers from 50 to 100, with commas between them. Left empty: 75, 90, 100.", Value: percentages(set.At()), Most: 200},
+		{Name: "mail", Label: "Email addresses", Help: mail, Value: strings.Join(set.Mail, "\n"), Lines: true, Most: 4000},
+		{Name: "url", Label: "Webhook", Help: webhook, Value: set.WebhookURL, Type: "url", Placeholder: "https://", Most: 2000},
+	}}
 }
 
 // percentages writes thresholds as they are typed.
@@ -106,14 +120,9 @@ func (p *Portal) saveAlerts(v *visit) error {
 	if err != nil {
 		return err
 	}
-	was, err := p.Alerts.AlertSettings(v.r.Context(), v.app.ID)
+	s, err := readAlerts(form)
 	if err != nil {
-		return err
-	}
-	f := alertsForm{field{Value: form.Get("thresholds")}, field{Value: form.Get("mail")}, field{Value: strings.TrimSpace(form.Get("url"))}}
-	s := f.read()
-	if f.isWrong() {
-		return p.showAlerts(v, http.StatusUnprocessableEntity, was, f)
+		return p.showAlerts(v, &sent{values: form, err: err})
 	}
 	return p.editAlerts(v, func(was usage.AlertSettings) (usage.AlertSettings, bool, error) {
 		s, fresh := s.WithSecret(was)
@@ -139,34 +148,34 @@ func (p *Portal) editAlerts(v *visit, edit func(was usage.AlertSettings) (s usag
 	return nil
 }
 
-// read returns what the form says, but for the webhook's secret, and notes beside each field what is wrong with it.
-func (f *alertsForm) read() (s usage.AlertSettings) {
-	for word := range strings.FieldsFuncSeq(f.thresholds.Value, func(r rune) bool { return strings.ContainsRune(" ,;%\t\r\n", r) }) {
+// readAlerts returns what the form says, but for the webhook's secret.
+func readAlerts(form url.Values) (s usage.AlertSettings, err error) {
+	wrong := fieldErrors{}
+	for word := range strings.FieldsFuncSeq(form.Get("thresholds"), func(r rune) bool { return strings.ContainsRune(" ,;%\t\r\n", r) }) {
 		t, err := strconv.Atoi(word)
 		if err != nil {
-			f.thresholds.Problem = fmt.Sprintf("%.20q is no whole number.", word)
-			return s
+			return s, misfilled("thresholds", "%.20q is no whole number.", word)
 		}
 		s.Thresholds = append(s.Thresholds, t)
 	}
 	slices.Sort(s.Thresholds)
 	s.Thresholds = slices.Compact(s.Thresholds)
-	f.thresholds.Problem = wrong(usage.AlertSettings{Thresholds: s.Thresholds}.Validate())
+	wrong.add("thresholds", usage.AlertSettings{Thresholds: s.Thresholds}.Validate())
 	if slices.Equal(s.Thresholds, (usage.AlertSettings{}).At()) {
 		s.Thresholds = nil // what holds unless told
 	}
-	s.Mail = strings.FieldsFunc(f.mail.Value, func(r rune) bool { return strings.ContainsRune(" ,;\t\r\n", r) })
-	f.mail.Problem = wrong(usage.AlertSettings{Mail: s.Mail}.Validate())
-	if s.WebhookURL = f.url.Value; s.WebhookURL != "" {
-		f.url.Problem = wrong(usage.AlertSettings{WebhookURL: s.WebhookURL, WebhookSecret: usage.NewWebhookSecret()}.Validate())
+	s.Mail = strings.FieldsFunc(form.Get("mail"), func(r rune) bool { return strings.ContainsRune(" ,;\t\r\n", r) })
+	wrong.add("mail", usage.AlertSettings{Mail: s.Mail}.Validate())
+	if s.WebhookURL = strings.TrimSpace(form.Get("url")); s.WebhookURL != "" {
+		wrong.add("url", usage.AlertSettings{WebhookURL: s.WebhookURL, WebhookSecret: usage.NewWebhookSecret()}.Validate())
 	}
-	return s
+	return s, wrong.err()
 }
 
 // testAlert has an alert delivered that tells of no limit, so that people see whether alerts arrive.
 func (p *Portal) testAlert(v *visit) error {
-	if !p.alertTests.take(v.app.ID, testEvery, p.Now()) {
-		return fault.New(fault.Exhausted, "One test of alerts in ten minutes is sent for each application, since its mail may go to people who have not asked for it.")
+	if wait := p.alertTests.take(v.app.ID, p.Now()); wait > 0 {
+		return fault.Wrap(fault.Exhausted, identity.Wait(wait), "One test of alerts in ten minutes is sent for each application, since its mail may go to people who have not asked for it.")
 	}
 	sent, err := p.TestAlert(v.r.Context(), v.app.ID)
 	if err != nil {

@@ -126,19 +126,38 @@ func TestAlertErrors(t *testing.T) {
 	}
 }
 
-func TestSettings(t *testing.T) {
-	s := openSite(t, sample)
-	page := s.browser("viewer@acme.example").get("/apps/acme/settings")
-	if got := page.rows(t, "data-endpoint"); !slices.Equal(got, []string{"posts.create"}) {
-		t.Errorf("limits of %v", got)
+// Where there is no mail server, it is said beside the addresses, of what was saved, and of a test.
+func TestAlertsWithoutMail(t *testing.T) {
+	const says = "whoever runs this API has not set up a mail server"
+	without := openSite(t, sample, func(o *Options) { o.MailsAlerts = false })
+	b := without.browser("admin@acme.example")
+	if page := b.get("/apps/acme/alerts"); !strings.Contains(page.one(t, "mail-help"), says) {
+		t.Errorf("the form: %s", page.one(t, "mail-help"))
 	}
-	for _, text := range []string{"Acme Scheduler", "<dd>development</dd>", `data-field="application-limit" data-value="400"`, `data-field="member-limit" data-value="50"`, `href="mailto:api@example.com">api@example.com<`} {
-		if !strings.Contains(page.body, text) {
-			t.Errorf("the page does not have %q: %s", text, page.body)
-		}
+	form := url.Values{"mail": {"ann@acme.example"}, "url": {""}}
+	if page, _ := b.follow("/apps/acme/alerts", form); !strings.Contains(page.notice(t), "Saved") || !strings.Contains(page.notice(t), says) {
+		t.Errorf("saved: %s", page.notice(t))
 	}
-	alone := openSite(t, sample, func(o *Options) { o.Contact = nil }).browser("other@beta.example").get("/apps/beta/settings")
-	if !strings.Contains(alone.body, "ask whoever runs this API") || !strings.Contains(alone.body, `id="no-limits"`) {
-		t.Errorf("without a contact: %s", alone.body)
+	if page, _ := b.follow("/apps/acme/alerts/test", nil); !strings.Contains(page.notice(t), says) {
+		t.Errorf("tested: %s", page.notice(t))
 	}
+	form.Set("mail", "")
+	if page, _ := b.follow("/apps/acme/alerts", form); strings.Contains(page.notice(t), says) {
+		t.Errorf("saved without an address: %s", page.notice(t))
+	}
+	b = openSite(t, sample).browser("admin@acme.example")
+	form.Set("mail", "ann@acme.example")
+	if page, _ := b.follow("/apps/acme/alerts", form); strings.Contains(page.body, says) {
+		t.Errorf("with a mail server: %s", page.body)
+	}
+}
+
+// notice returns the words about what was done.
+func (r reply) notice(t *testing.T) string {
+	t.Helper()
+	var said []string
+	for _, n := range all(r.document(t), having("role", "status")) {
+		said = append(said, words(n))
+	}
+	return strings.Join(said, " ")
 }

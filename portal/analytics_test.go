@@ -179,7 +179,7 @@ func TestInjection(t *testing.T) {
 	const evil = `"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}`
 	quoted := strings.ReplaceAll(evil, `"`, `\"`)
 	text := `
-endpoints: [{id: "` + quoted + `", match: GET /x, when: {query: {"` + quoted + `": "*"}}, application: 10}]
+endpoints: [{id: "` + quoted + `", match: GET /x, when: {query: {"` + quoted + `": "*"}}, application: 10}, {id: get, match: "GET /y/{x}"}]
 catch_all: {application: 1}
 tiers: {"` + quoted + `": {}}
 applications: [{id: "` + quoted + `", name: "` + quoted + ` name", tier: "` + quoted + `"}]
@@ -189,14 +189,19 @@ applications: [{id: "` + quoted + `", name: "` + quoted + ` name", tier: "` + qu
 	s.counts.members[evil+"m"] = map[string]usage.MemberCounts{evil: {Used: 3}}
 	b := s.browser("operator@example.com")
 	app := s.portal.applicationPath(evil, "")
-	for _, path := range []string{
-		"/apps", "/apps?" + url.Values{"q": {evil}}.Encode(), "/apps?" + url.Values{"q": {evil + "none"}}.Encode(),
-		app + "analytics?" + url.Values{"member": {evil + "m"}, "sort": {evil}, "endpoint": {evil}}.Encode(),
-		app + "analytics?" + url.Values{"member": {evil + "none"}}.Encode(), app + "credentials", app + "alerts", app + "team", app + "settings", "/signin?" + url.Values{"next": {"/" + evil}}.Encode(), "/" + url.PathEscape(evil),
+	for path, status := range map[string]int{
+		"/apps": 200, "/apps?" + url.Values{"q": {evil}}.Encode(): 200, "/apps?" + url.Values{"q": {evil + "none"}}.Encode(): 200,
+		app + "analytics?" + url.Values{"member": {evil + "m"}, "sort": {evil}, "endpoint": {evil}}.Encode(): 200,
+		app + "analytics?" + url.Values{"member": {evil + "none"}}.Encode():                                  200,
+		app + "credentials": 200, app + "alerts": 200, app + "team": 200, app + "settings": 200,
+		app + "call": 200, app + "call?" + url.Values{"endpoint": {evil}}.Encode(): 200, app + "call?" + url.Values{"endpoint": {evil + "none"}}.Encode(): 200,
+		app + "call?" + url.Values{"endpoint": {"get"}, "p.x": {evil}}.Encode(): 200,
+		"/signin?" + url.Values{"next": {"/" + evil}}.Encode():                  303, // an operator is signed in
+		"/" + url.PathEscape(evil):                                              404,
 	} {
 		page := b.get(path)
-		if page.status != 200 && page.status != 404 && !strings.HasPrefix(path, "/signin") {
-			t.Errorf("%s: %d", path, page.status)
+		if page.status != status {
+			t.Errorf("%s: %d, want %d", path, page.status, status)
 		}
 		for _, n := range all(page.document(t), func(*html.Node) bool { return true }) {
 			src, _ := attribute(n, "src")
@@ -216,6 +221,8 @@ applications: [{id: "` + quoted + `", name: "` + quoted + ` name", tier: "` + qu
 	}{
 		{"credentials", url.Values{"lifetime": {evil}}},
 		{"credentials/revoke", url.Values{"token": {s.issued(evil, evil+"m").ID}}},
+		{"call", url.Values{"endpoint": {evil}}},
+		{"call", url.Values{"endpoint": {"get"}, "p.x": {evil + "/"}}},
 		{"alerts", url.Values{"thresholds": {evil}, "mail": {evil}, "url": {evil}}},
 		{"team", url.Values{"email": {evil}, "role": {evil}}},
 		{"team/withdraw", url.Values{"email": {evil}}},

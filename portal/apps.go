@@ -2,7 +2,6 @@ package portal
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
@@ -38,9 +37,7 @@ func (p *Portal) apps(v *visit) error {
 	}
 	query := v.r.URL.Query()
 	body := appsBody{Operator: v.account.Operator, Search: len(visible) > appsSearch, Query: query.Get("q")}
-	if body.Query != "" {
-		visible = slices.DeleteFunc(visible, func(a *catalog.Application) bool { return !contains(a.ID, body.Query) && !contains(a.Name, body.Query) })
-	}
+	visible = search(visible, body.Query, appNames)
 	if len(visible) > 0 {
 		body.Total = count(int64(len(visible)), "application", "applications")
 	}
@@ -70,7 +67,7 @@ func (p *Portal) apps(v *visit) error {
 func (p *Portal) visible(v *visit) ([]*catalog.Application, error) {
 	snapshot := p.Catalog()
 	if v.account.Operator {
-		return slices.Clone(snapshot.Applications()), nil
+		return snapshot.Applications(), nil
 	}
 	grants, err := p.Accounts.Grants(v.r.Context(), v.account.Email)
 	if err != nil {

@@ -2,7 +2,7 @@ package portal
 
 import (
 	"context"
-	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,29 +21,22 @@ type Tokens interface {
 }
 
 const (
-	tokensPage   = 50                 // tokens on a page
 	maxOwnTokens = 100                // of an application that hold, so that a form cannot fill the registry
 	endsSoon     = 7 * 24 * time.Hour // from when on an expiry is near
 )
 
-// lifetimeOption is how long a token may hold.
-type lifetimeOption struct {
-	Key, Name string
-	holds     time.Duration // 0: until it is revoked
-}
-
-// lifetimes are how long a token holds that is issued here.
-var lifetimes = []lifetimeOption{
-	{"24h", "24 hours", 24 * time.Hour},
-	{"7d", "7 days", 7 * 24 * time.Hour},
-	{"30d", "30 days", 30 * 24 * time.Hour},
-	{"90d", "90 days", 90 * 24 * time.Hour},
-	{"365d", "365 days", 365 * 24 * time.Hour},
-	{"never", "Until it is revoked", 0},
+// lifetimes are how long a token holds that is issued here: the value of the form's field, and how it is called.
+var lifetimes = [][2]string{
+	{"24h", "24 hours"},
+	{"168h", "7 days"},
+	{"720h", "30 days"},
+	{"2160h", "90 days"},
+	{"8760h", "365 days"},
+	{"0", "Until it is revoked"},
 }
 
 // usualLifetime is the one that is offered first.
-const usualLifetime = "90d"
+const usualLifetime = "2160h"
 
 // credentialsBody is what the tab Credentials is told.
 type credentialsBody struct {
@@ -51,18 +44,11 @@ type credentialsBody struct {
 	MayChange bool
 	Done      string
 	Issued    *issuedToken // shown this once
-	Lifetime  field
-	Lifetimes []option
+	Form      form
 	Tokens    []tokenRow
 	Newest    string // paths; empty: there is none
 	Older     string
 	Asked     string // the path of revoking
-}
-
-// option is one of a field that offers several.
-type option struct {
-	Key, Name string
-	Chosen    bool
 }
 
 // issuedToken is a new token with its secret.
@@ -79,27 +65,25 @@ type tokenRow struct {
 }
 
 // credentials shows the tab Credentials: the tokens that hold.
-func (p *Portal) credentials(v *visit) error {
-	return p.showCredentials(v, http.StatusOK, field{Value: usualLifetime})
-}
+func (p *Portal) credentials(v *visit) error { return p.showCredentials(v, nil) }
 
-func (p *Portal) showCredentials(v *visit, status int, lifetime field) error {
+func (p *Portal) showCredentials(v *visit, s *sent) error {
 	query, now := v.r.URL.Query(), p.Now()
 	before, _ := strconv.ParseInt(query.Get("before"), 10, 64) // what is no number is the first page
-	tokens, next, err := p.Tokens.HoldingTokens(v.r.Context(), registry.HoldingTokens{Application: v.app.ID, Before: before, Limit: tokensPage})
+	tokens, next, err := p.Tokens.HoldingTokens(v.r.Context(), registry.HoldingTokens{Application: v.app.ID, Before: before, Limit: perPage})
 	if err != nil {
 		return err
 	}
 	tab := p.applicationPath(v.app.ID, "credentials")
-	body := credentialsBody{App: v.application("credentials"), MayChange: v.mayChange(), Lifetime: lifetime, Asked: tab + "/revoke"}
+	body := credentialsBody{App: v.application("credentials"), MayChange: v.mayChange(), Asked: tab + "/revoke"}
+	body.Form = s.form(form{Action: tab, Button: "Issue a token", Fields: []field{{
+		Name: "lifetime", Label: "How long it holds", Help: "It calls as the application itself. Tokens for members are issued by whoever runs this API.", Options: choices(usualLifetime, lifetimes...),
+	}}})
 	if before > 0 {
 		body.Newest = tab
 	}
 	if next > 0 {
 		body.Older = tab + "?before=" + strconv.FormatInt(next, 10)
-	}
-	for _, l := range lifetimes {
-		body.Lifetimes = append(body.Lifetimes, option{l.Key, l.Name, l.Key == lifetime.Value})
 	}
 	for _, t := range tokens {
 		row := tokenRow{Token: t}
@@ -121,7 +105,7 @@ func (p *Portal) showCredentials(v *visit, status int, lifetime field) error {
 		body.Issued, shown.Script = &issued, "copy.js"
 	}
 	shown.Body = body
-	return v.show(status, "credentials", shown)
+	return v.show(s.status(), "credentials", shown)
 }
 
 // in says after which time something happens, roughly.
@@ -142,20 +126,14 @@ func (p *Portal) issueToken(v *visit) error {
 	if err != nil {
 		return err
 	}
-	lifetime := field{Value: form.Get("lifetime")}
-	chosen := slices.IndexFunc(lifetimes, func(l lifetimeOption) bool { return l.Key == lifetime.Value })
-	if chosen < 0 {
-		lifetime.Problem = "Choose how long the token holds."
-		return p.showCredentials(v, http.StatusUnprocessableEntity, lifetime)
+	expires, err := p.readLifetime(form)
+	var token registry.Token
+	var secret string
+	if err == nil {
+		token, secret, err = p.newToken(v, expires)
 	}
-	var expires time.Time
-	if d := lifetimes[chosen].holds; d > 0 {
-		expires = p.Now().Add(d)
-	}
-	token, secret, err := p.newToken(v, expires)
-	if fault.KindOf(err) == fault.Conflict {
-		lifetime.Problem = wrong(err)
-		return p.showCredentials(v, http.StatusUnprocessableEntity, lifetime)
+	if isFormError(err) {
+		return p.showCredentials(v, &sent{values: form, err: err})
 	}
 	if err != nil {
 		return err
@@ -163,6 +141,19 @@ func (p *Portal) issueToken(v *visit) error {
 	issued := issuedToken{Token: token, Secret: secret, Curl: strings.Replace(p.example(p.Catalog(), v.app), "TOKEN", secret, 1)}
 	v.onward("credentials", "issued", p.once.keep(*v.session, issued, p.Now()))
 	return nil
+}
+
+// readLifetime returns when a token expires that lives as long as the form says; the zero time: when it is revoked.
+func (p *Portal) readLifetime(form url.Values) (time.Time, error) {
+	lifetime := form.Get("lifetime")
+	if !slices.ContainsFunc(lifetimes, func(l [2]string) bool { return l[0] == lifetime }) {
+		return time.Time{}, misfilled("lifetime", "Choose how long the token holds.")
+	}
+	holds, err := time.ParseDuration(lifetime)
+	if err != nil || holds == 0 {
+		return time.Time{}, err
+	}
+	return p.Now().Add(holds), nil
 }
 
 // newToken issues a token of the visit's application; [fault.Conflict] where it has too many.
@@ -194,7 +185,7 @@ func (p *Portal) revokeToken(v *visit) error {
 			whose = "member " + token.Member
 		}
 		return v.ask("credentials", question{
-			Heading: "Revoke token " + id + "?", Asked: "credentials/revoke", Fields: [][2]string{{"token", id}}, Button: "Revoke " + id,
+			Heading: "Revoke token " + id + "?", Asked: "credentials/revoke", Hidden: []hidden{{"token", id}}, Button: "Revoke " + id,
 			Text: "It is a token of " + whose + ", issued on " + date(token.Created) + ". Calls that send it are refused from now on, and it cannot be brought back.",
 		})
 	}

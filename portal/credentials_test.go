@@ -71,7 +71,7 @@ func TestIssueToken(t *testing.T) {
 	if page := b.get("/apps/acme/credentials"); !strings.Contains(page.body, `id="no-tokens"`) {
 		t.Errorf("without a token: %s", page.body)
 	}
-	page, location := b.follow("/apps/acme/credentials", url.Values{"lifetime": {"7d"}})
+	page, location := b.follow("/apps/acme/credentials", url.Values{"lifetime": {"168h"}})
 	secret := secretOn(page)
 	found, err := s.registry.TokenByHash(t.Context(), sha256.Sum256([]byte(secret)))
 	if err != nil || found.Application != "acme" || found.Member != "" || !found.Expires.Equal(at.Add(7*24*time.Hour)) {
@@ -93,7 +93,7 @@ func TestIssueToken(t *testing.T) {
 		}
 	}
 	// No form makes a member's token.
-	b.follow("/apps/acme/credentials", url.Values{"lifetime": {"never"}, "member": {"m-1"}})
+	b.follow("/apps/acme/credentials", url.Values{"lifetime": {"0"}, "member": {"m-1"}})
 	tokens, _, err := s.registry.HoldingTokens(t.Context(), registry.HoldingTokens{Application: "acme", Limit: 10})
 	if err != nil || len(tokens) != 2 || tokens[0].Member != "" || !tokens[0].Expires.IsZero() {
 		t.Errorf("%+v, %v", tokens, err)
@@ -118,12 +118,15 @@ func TestOnce(t *testing.T) {
 	if got := o.take(mine, key, at.Add(onceFor)); got != nil {
 		t.Errorf("too late: %v", got)
 	}
-	first := o.keep(mine, 0, at)
-	for i := range maxOnce {
+	first, others := o.keep(mine, 0, at), o.keep(other, "unread", at)
+	for i := range 10 * maxOnce {
 		o.keep(mine, i+1, at.Add(time.Second))
 	}
-	if got := o.take(mine, first, at); got != nil || len(o.waiting) != maxOnce {
+	if got := o.take(mine, first, at); got != nil || len(o.waiting) != maxOnce+1 {
 		t.Errorf("%d wait, the first too: %v", len(o.waiting), got)
+	}
+	if got := o.take(other, others, at); got != "unread" {
+		t.Errorf("what another session waits for is gone: %v", got)
 	}
 }
 
@@ -175,7 +178,7 @@ func TestManyTokens(t *testing.T) {
 	s.issued("acme", "m-1")
 	b := s.browser("admin@acme.example")
 	first := b.get("/apps/acme/credentials")
-	if got := first.rows(t, "data-token"); len(got) != tokensPage {
+	if got := first.rows(t, "data-token"); len(got) != perPage {
 		t.Errorf("%d tokens", len(got))
 	}
 	links := all(first.document(t), having("rel", "next"))
@@ -183,10 +186,10 @@ func TestManyTokens(t *testing.T) {
 		t.Fatalf("%d links to older ones", len(links))
 	}
 	older, _ := attribute(links[0], "href")
-	if second := b.get(older); len(second.rows(t, "data-token")) != tokensPage || second.rows(t, "data-token")[0] == first.rows(t, "data-token")[0] || !strings.Contains(second.body, "Newest") {
+	if second := b.get(older); len(second.rows(t, "data-token")) != perPage || second.rows(t, "data-token")[0] == first.rows(t, "data-token")[0] || !strings.Contains(second.body, "Newest") {
 		t.Errorf("the second page: %s", second.body)
 	}
-	if got := b.post("/apps/acme/credentials", url.Values{"lifetime": {"24h"}}); got.status != 422 || !strings.Contains(got.body, "100 tokens that hold") {
+	if got := b.post("/apps/acme/credentials", url.Values{"lifetime": {"24h"}}); got.status != 409 || !strings.Contains(got.body, "100 tokens that hold") {
 		t.Errorf("one more: %d", got.status)
 	}
 }

@@ -22,7 +22,7 @@ type plan struct {
 // change does what a form asks for, in two steps: sent first, the form leads to a preview of whom it touches; sent again from there, it is done, unless it would
 // change something else, or touch somebody else, by then. A form that cannot be done is shown again. at is the tab that it belongs to.
 func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, read func(do string, form url.Values) (plan, error)) error {
-	form, err := v.readForm()
+	form, err := v.form()
 	if err != nil {
 		return err
 	}
@@ -42,10 +42,17 @@ func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, re
 		return err
 	}
 	if err := p.Operators.Changed(v.r.Context()); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "The change is kept, but this node could not take it up yet; it goes on trying.")
+		p.Log.Warn("a change of the catalog is kept, and this node could not take it up yet; it goes on trying", "err", err)
+		return v.show(http.StatusAccepted, "problem", page{Title: notTakenUp.Heading, Body: notTakenUp})
 	}
 	http.Redirect(v.w, v.r, asked.next+"?saved", http.StatusSeeOther)
 	return nil
+}
+
+// notTakenUp is what is said of a change that was saved, and does not hold on the node yet: its pages may not have what was changed.
+var notTakenUp = problem{
+	Heading: "Saved, but not in force here yet", Happened: "The change is kept, but this node could not take it up.",
+	Advice: "Do not send it again: the node goes on trying, and takes it up by itself. Until then it decides as before. Its log says why.",
 }
 
 // errNotOffered is the error of a form that no page has.
@@ -66,19 +73,17 @@ func (p *Portal) readCommon(page string, noun registry.Noun, id, do string, form
 // previewBody is what the preview of a change is told.
 type previewBody struct {
 	operating
-	Consequence string // what it means beyond limits; empty: nothing
-	Again       bool   // it is not what was looked at before
-	Hidden      []hidden
-	Changes     []changeRow
-	Touched     string // whom it touches
-	Touches     []touchRow
-	More        string // how many more it touches; empty: none
-	Back        string
-	Button      string
-	Danger      bool // it takes something away
+	Consequences []string // what it means beyond limits
+	Again        bool     // it is not what was looked at before
+	Hidden       []hidden
+	Changes      []changeRow
+	Touched      string // how many limits it changes, and of how many applications; empty: none
+	Touches      []touchRow
+	More         string // how many more it changes; empty: none
+	Back         string
+	Button       string
+	Danger       bool // it takes something away
 }
-
-type hidden struct{ Name, Value string }
 
 // changeRow is one change in what holds.
 type changeRow struct{ Sign, Word, Noun, Name, Field, From, To string }
@@ -106,7 +111,7 @@ const shownTouches = 25 // limits that a preview names
 // preview shows what a change would change, and whom it would touch.
 func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edit, edited registry.Edited) error {
 	heading, consequence := p.describe(edit)
-	body := previewBody{operating: v.operating(at, heading, nil), Consequence: consequence, Again: form.Has("seen"), Back: p.operatorPath(at)}
+	body := previewBody{operating: v.operating(at, heading, nil), Again: form.Has("seen"), Back: p.operatorPath(at)}
 	if id := v.r.PathValue("id"); id != "" {
 		body.Back = p.itemPath(at, id)
 	}
@@ -125,11 +130,17 @@ func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edi
 		}
 	}
 	body.Hidden = append(body.Hidden, hidden{"seen", edited.Digest})
+	if consequence != "" {
+		body.Consequences = append(body.Consequences, consequence)
+	}
 	for _, c := range edited.Changes {
+		if consequence := consequenceOf(c); consequence != "" && !slices.Contains(body.Consequences, consequence) { // that of match is that of when
+			body.Consequences = append(body.Consequences, consequence)
+		}
 		body.Changes = append(body.Changes, changeRow{string(rune(c.Op)), opWords[c.Op], c.Noun, c.Name, c.Field, orDash(c.From), orDash(c.To)})
 	}
 	t := edited.Touched
-	if body.Touched = "Nobody's limits change."; t.Limits > 0 {
+	if t.Limits > 0 {
 		body.Touched = "Touches " + count(int64(t.Limits), "limit", "limits") + " of " + count(int64(t.Applications), "application", "applications") + "."
 	}
 	first := t.First[:min(len(t.First), shownTouches)]
@@ -144,7 +155,37 @@ func (p *Portal) preview(v *visit, at string, form url.Values, edit registry.Edi
 	return v.show(http.StatusOK, "operator-preview", page{Title: heading, Body: body})
 }
 
-// describe says what an edit does, and what follows beyond limits.
+// consequenceOf says what follows from a change of something that is no limit, whatever edit makes it; empty: nothing that its row does not say.
+func consequenceOf(c catalog.Change) string {
+	if c.Op != catalog.Changed {
+		return ""
+	}
+	switch c.Noun + " " + c.Field {
+	case "endpoint cost":
+		return "Each request to " + c.Name + " costs " + grouped(c.To) + " from then on, instead of " + grouped(c.From) + ", whichever application and member makes it. What is used stays as it is."
+	case "endpoint shadow":
+		if c.To == "true" {
+			return "In shadow mode nobody is refused for " + c.Name + ": what a limit would refuse is let pass, uncharged, and counted as refused."
+		}
+		return "Limits refuse calls to " + c.Name + " again, also those limits that are reached by now."
+	case "endpoint match", "endpoint when":
+		return "Requests that " + c.Name + " matches from then on are counted under it, and those that it no longer matches under the endpoint that matches next, in the end the catch-all. What is used stays as it is."
+	case "application shadow":
+		if c.To == "true" {
+			return "It is refused nothing: what a limit would refuse is let pass, uncharged, and counted as refused."
+		}
+		return "Its limits refuse calls again, also those that are reached by now."
+	case "application suspended":
+		if c.To == "true" {
+			return "Every call of the application is answered 403 until it is resumed. What it has used stays as it is."
+		}
+		return "Its calls are admitted again, within its limits."
+	default:
+		return ""
+	}
+}
+
+// describe says what an edit does, and what follows from it besides what follows from its changes.
 func (p *Portal) describe(edit registry.Edit) (heading, consequence string) {
 	s := p.Catalog()
 	switch e := edit.(type) {
@@ -154,25 +195,21 @@ func (p *Portal) describe(edit registry.Edit) (heading, consequence string) {
 		case !known:
 			return "Add application " + e.ID, ""
 		case e.Suspended != nil && *e.Suspended:
-			return "Suspend " + displayName(app), "Every call of the application is answered 403 until it is resumed. What it has used stays as it is."
+			return "Suspend " + displayName(app), ""
 		case e.Suspended != nil:
-			return "Resume " + displayName(app), "Its calls are admitted again, within its limits."
+			return "Resume " + displayName(app), ""
 		case e.Shadow != nil && *e.Shadow:
-			return "Turn shadow mode on for " + displayName(app), "It is refused nothing: what a limit would refuse is let pass, uncharged, and counted as refused."
+			return "Turn shadow mode on for " + displayName(app), ""
 		case e.Shadow != nil:
-			return "Turn shadow mode off for " + displayName(app), "Its limits refuse calls again, also those that are reached by now."
+			return "Turn shadow mode off for " + displayName(app), ""
 		default:
 			return "Change " + displayName(app), ""
 		}
 	case registry.PutEndpoint:
-		switch _, known := s.Endpoint(e.ID); {
-		case !known:
+		if _, known := s.Endpoint(e.ID); !known {
 			return "Add endpoint " + e.ID, "Calls that match it are counted under it from then on, and no longer under the endpoint that matched them before."
-		case e.Shadow != nil && *e.Shadow:
-			return "Change endpoint " + e.ID, "In shadow mode nobody is refused: what a limit would refuse is let pass, uncharged, and counted as refused."
-		default:
-			return "Change endpoint " + e.ID, ""
 		}
+		return "Change endpoint " + e.ID, ""
 	case registry.PutTier:
 		if _, known := s.Tier(e.Name); !known {
 			return "Add tier " + e.Name, ""

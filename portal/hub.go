@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	watchEvery     = time.Second // how often what viewers see is found out, for all of an application's together
-	maxViewers     = 2048        // of the portal
-	maxViewersEach = 1024        // of them, of one account
+	watchEvery = time.Second // how often what viewers see is found out, for all of an application's together
+	maxViewers = 2048        // of the portal
 )
 
 // hub lets any number of viewers watch applications, at the cost of one of each. What an application's viewers see is read once a second
@@ -48,28 +47,24 @@ type viewerOf struct {
 // viewer is a page that is live.
 type viewer struct {
 	viewerOf
-	woken chan struct{} // has an element when there is something new
-	ended chan struct{} // closed when the viewer is to go
+	woken   chan struct{} // has an element when there is something new
+	ended   chan struct{} // closed when the viewer is to go
+	crowded bool          // it goes since others are to have room; read when ended is closed
 }
 
 func newHub(look func(context.Context, string, *sight) *sight) *hub {
 	return &hub{look: look, watched: map[string]*watch{}, viewers: map[*viewer]bool{}}
 }
 
-// join adds a viewer. It has to leave again. The error is [fault.Exhausted] where there are too many, and [fault.Unavailable] where the portal stops.
+// join adds a viewer. It has to leave again. Where there are as many as may be, one of the account that has most goes for it; [fault.Exhausted] where that
+// would have this account have more than the other. [fault.Unavailable] where the portal stops.
 func (h *hub) join(of viewerOf) (*viewer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, fault.New(fault.Unavailable, "The portal is stopping.")
 	}
-	own := 0
-	for v := range h.viewers {
-		if v.account == of.account {
-			own++
-		}
-	}
-	if len(h.viewers) >= maxViewers || own >= maxViewersEach {
+	if len(h.viewers) >= maxViewers && !h.makeRoomLocked(of.account) {
 		return nil, fault.New(fault.Exhausted, "Too many pages are live at the moment.")
 	}
 	v := &viewer{viewerOf: of, woken: make(chan struct{}, 1), ended: make(chan struct{})}
@@ -86,6 +81,30 @@ func (h *hub) join(of viewerOf) (*viewer, error) {
 		v.wake()
 	}
 	return v, nil
+}
+
+// makeRoomLocked sends a viewer away for one of an account that has two fewer than that viewer's account, at least: neither can push the other's out again.
+func (h *hub) makeRoomLocked(account string) bool {
+	each := map[string]int{}
+	var last *viewer // of the account that has most
+	for v := range h.viewers {
+		each[v.account]++
+		if last == nil || each[v.account] > each[last.account] {
+			last = v
+		}
+	}
+	if each[last.account] < each[account]+2 {
+		return false
+	}
+	h.crowdOutLocked(last)
+	return true
+}
+
+// crowdOutLocked sends a viewer away that may come again.
+func (h *hub) crowdOutLocked(v *viewer) {
+	v.crowded = true
+	close(v.ended)
+	h.leaveLocked(v)
 }
 
 // leave takes a viewer away. Leaving again does nothing.

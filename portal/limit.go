@@ -80,21 +80,10 @@ func readLimitsOf(form url.Values) (endpoint string, l catalog.PartialLimits, er
 }
 
 // limitFields are the fields of an endpoint's limits in a tier or for an application.
-func limitFields(s *catalog.Snapshot) []entry {
-	return []entry{
-		{Name: "endpoint", Label: "Endpoint", Help: "* is whatever matches no other.", Required: true, Most: 256, Hints: endpointHints(s)},
+func limitFields(s *catalog.Snapshot) []field {
+	return []field{
+		{Name: "endpoint", Label: "Endpoint", Help: "* is whatever matches no other.", Required: true, Most: 256, Hints: hints(s.Endpoints(), func(e *catalog.Endpoint) (string, bool) { return e.ID, true })},
 		{Name: "application", Label: "Application limit", Help: limitHelp + " Empty: as it was."},
 		{Name: "member", Label: "Member limit", Help: "The same, for each member."},
 	}
-}
-
-const maxHints = 200 // endpoints that a field offers
-
-func endpointHints(s *catalog.Snapshot) []string {
-	endpoints := s.Endpoints()
-	var ids []string
-	for _, e := range endpoints[:min(len(endpoints), maxHints)] {
-		ids = append(ids, e.ID)
-	}
-	return ids
 }

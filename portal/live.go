@@ -236,6 +236,9 @@ func (p *Portal) live(v *visit) error {
 		case <-ctx.Done():
 			return nil
 		case <-me.ended:
+			if me.crowded { // the page asks for room again
+				return nil
+			}
 			going = false
 		case <-check.C:
 			going = p.maySee(ctx, me.session, me.application)

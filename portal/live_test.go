@@ -25,10 +25,11 @@ type stream struct {
 	close func()
 }
 
-func (b *browser) live(application string) *stream {
+// live opens a live page of acme.
+func (b *browser) live() *stream {
 	b.site.Helper()
 	ctx, cancel := context.WithTimeout(b.site.Context(), 20*time.Second)
-	r := b.request("GET", b.site.portal.applicationPath(application, "live"), nil).WithContext(ctx)
+	r := b.request("GET", b.site.portal.applicationPath("acme", "live"), nil).WithContext(ctx)
 	res, err := b.client.Do(r)
 	if err != nil {
 		b.site.Fatal(err)
@@ -79,7 +80,7 @@ func endpointsOf(u update) (ids []string) {
 
 func TestLive(t *testing.T) {
 	s := openSite(t, sample)
-	live := s.browser("viewer@acme.example").live("acme")
+	live := s.browser("viewer@acme.example").live()
 	if u := live.update(); !u.Whole || len(u.Rows) != 0 || !u.ResetsAt.Equal(s.counts.Day().End) {
 		t.Errorf("at first %+v", u)
 	}
@@ -116,7 +117,7 @@ func TestLive(t *testing.T) {
 func TestLiveEnds(t *testing.T) {
 	s := openSite(t, sample)
 	leaving, staying := s.browser("viewer@acme.example"), s.browser("viewer@acme.example")
-	gone, stays := leaving.live("acme"), staying.live("acme")
+	gone, stays := leaving.live(), staying.live()
 	gone.update()
 	stays.update()
 	leaving.post("/signout", nil)
@@ -138,6 +139,21 @@ func TestLiveEnds(t *testing.T) {
 	defer cancel()
 	if err := s.server.Config.Shutdown(ctx); err != nil {
 		t.Errorf("the server waits for live pages: %v", err)
+	}
+}
+
+// A page that goes so that others have room is not told that it is over: it asks again.
+func TestLiveMakesRoom(t *testing.T) {
+	s := openSite(t, sample)
+	live := s.browser("viewer@acme.example").live()
+	live.update()
+	s.portal.hub.mu.Lock()
+	for v := range s.portal.hub.viewers {
+		s.portal.hub.crowdOutLocked(v)
+	}
+	s.portal.hub.mu.Unlock()
+	if name, _ := live.next(); name != "" {
+		t.Errorf("it is told %q", name)
 	}
 }
 
@@ -211,21 +227,39 @@ func TestHubIsBounded(t *testing.T) {
 			_, err := h.join(viewerOf{account: account, application: "acme"})
 			return err
 		}
-		for range maxViewersEach {
+		each := func() map[string]int {
+			n := map[string]int{}
+			for v := range h.viewers {
+				n[v.account]++
+			}
+			return n
+		}
+		for range maxViewers {
 			if err := join("a"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := join("a"); fault.KindOf(err) != fault.Exhausted {
-			t.Errorf("one more of an account: %v", err)
+			t.Errorf("one more of an account that has all: %v", err)
 		}
-		for range maxViewers - maxViewersEach {
-			if err := join("b"); err != nil {
-				t.Fatal(err)
+		// Others get their share of those, and no more than that.
+		for _, account := range []string{"b", "c", "d"} {
+			for range maxViewers / 4 {
+				if err := join(account); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		if err := join("c"); fault.KindOf(err) != fault.Exhausted {
-			t.Errorf("one more: %v", err)
+		for _, account := range []string{"a", "b", "c", "d"} {
+			if n := each()[account]; n != maxViewers/4 {
+				t.Errorf("%s has %d of %d viewers", account, n, maxViewers)
+			}
+			if err := join(account); fault.KindOf(err) != fault.Exhausted {
+				t.Errorf("one more than its share: %v", err)
+			}
+		}
+		if err := join("e"); err != nil || len(h.viewers) != maxViewers {
+			t.Errorf("one that has none: %v, of %d viewers", err, len(h.viewers))
 		}
 		h.close()
 		if err := join("c"); fault.KindOf(err) != fault.Unavailable {

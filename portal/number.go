@@ -30,8 +30,14 @@ func count(n int64, one, more string) string {
 	return group(n) + " " + more
 }
 
-// date returns an instant as people read it: 23 Nov 2026, 18:47 UTC.
-func date(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") }
+// An instant as people read it, in UTC: 23 Nov 2026, 18:47; exact to the second where that matters.
+const (
+	instantLayout = "2 Jan 2006, 15:04"
+	exactLayout   = "2 Jan 2006, 15:04:05"
+)
+
+// date returns an instant for a sentence.
+func date(t time.Time) string { return t.UTC().Format(instantLayout + " UTC") }
 
 func join(words []string) string { return strings.Join(words, ", ") }
 

@@ -11,11 +11,12 @@ import (
 
 const (
 	onceFor = time.Minute // how long something waits to be shown
-	maxOnce = 256         // things that wait at a time
+	maxOnce = 16          // things of a session that wait at a time
 )
 
 // once keeps what a page shows a single time, after a form has sent the browser on to it: a secret, of which nothing but its hash is kept
-// anywhere else. It is in memory alone, and for the session alone that sent the form. The zero value keeps nothing yet.
+// anywhere else. It is in memory alone, and for the session alone that sent the form. How much waits is bounded by the pace of forms and by the minute.
+// The zero value keeps nothing yet.
 type once struct {
 	mu      sync.Mutex
 	waiting map[string]onceOf // guarded by mu
@@ -32,13 +33,17 @@ func (o *once) keep(session registry.Hash, what any, now time.Time) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	maps.DeleteFunc(o.waiting, func(_ string, w onceOf) bool { return !w.until.After(now) })
-	if len(o.waiting) >= maxOnce {
-		var first string
-		for key, w := range o.waiting {
-			if first == "" || w.until.Before(o.waiting[first].until) {
-				first = key
-			}
+	own, first := 0, ""
+	for key, w := range o.waiting {
+		if w.session != session {
+			continue
 		}
+		own++
+		if first == "" || w.until.Before(o.waiting[first].until) {
+			first = key
+		}
+	}
+	if own >= maxOnce {
 		delete(o.waiting, first)
 	}
 	if o.waiting == nil {

@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/perdiem/perdiem/registry"
 )
@@ -85,6 +84,3 @@ func (p *Portal) operator(v *visit) error {
 	v.redirect("/operator/" + operatorTabs[0].page)
 	return nil
 }
-
-// moment returns an instant as people read it, in UTC.
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 
 	"github.com/perdiem/perdiem/fault"
@@ -16,7 +17,6 @@ type operatorAccountsBody struct {
 	Next     string // the path of the next page; empty: there is none
 	Add      form
 	Password form
-	Removing string // the email of the account that is about to be removed; empty: none is
 }
 
 type accountRow struct {
@@ -28,23 +28,21 @@ type accountRow struct {
 func (p *Portal) operatorAccounts(v *visit) error { return p.showOperatorAccounts(v, nil) }
 
 func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
-	query := v.r.URL.Query()
-	after := query.Get("after")
+	after := v.r.URL.Query().Get("after")
 	accounts, next, err := p.Accounts.Accounts(v.r.Context(), after, perPage)
 	if err != nil {
 		return err
 	}
 	body := operatorAccountsBody{
-		Add: s.form("add", "Add the account",
-			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
-			entry{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
-			entry{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
-		),
-		Password: s.form("password", "Set the password",
-			entry{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
-			entry{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
-		),
-		Removing: query.Get("remove"),
+		Add: s.form(form{Do: "add", Button: "Add the account", Fields: []field{
+			{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			{Name: "password", Label: "Password", Type: "password", Help: "At least 12 characters. Left out, the account has none.", Most: 1024},
+			{Name: "operator", Label: "Operator: sees and does everything", Type: "checkbox"},
+		}}),
+		Password: s.form(form{Do: "password", Button: "Set the password", Fields: []field{
+			{Name: "email", Label: "Email address", Type: "email", Required: true, Most: 254},
+			{Name: "password", Label: "New password", Type: "password", Help: "At least 12 characters. The account's sessions end.", Required: true, Most: 1024},
+		}}),
 	}
 	for _, a := range accounts {
 		body.Rows = append(body.Rows, accountRow{a, a.Email == v.account.Email})
@@ -61,9 +59,17 @@ func (p *Portal) showOperatorAccounts(v *visit, s *sent) error {
 
 // changeOperatorAccounts does what a form of the page asks for.
 func (p *Portal) changeOperatorAccounts(v *visit) error {
-	form, err := v.readForm()
+	form, err := v.form()
 	if err != nil {
 		return err
+	}
+	if email := form.Get("email"); form.Get("do") == "remove" && !isSure(form) {
+		at := p.operatorPath("accounts")
+		q := question{
+			Operating: v.operating("accounts", "Accounts", nil), Heading: "Remove " + email + "?", Text: "The account, its grants and its sessions go. That cannot be undone.",
+			Asked: at, Hidden: []hidden{{"do", "remove"}, {"email", email}}, Button: "Remove the account", Back: at,
+		}
+		return v.show(http.StatusOK, "confirm", page{Title: q.Heading + " · operators", Body: q})
 	}
 	switch err := p.changeAccounts(v.r.Context(), v.account.Email, form); {
 	case isFormError(err):
@@ -78,7 +84,7 @@ func (p *Portal) changeOperatorAccounts(v *visit) error {
 func (p *Portal) changeAccounts(ctx context.Context, actor string, form url.Values) error {
 	email, err := registry.ParseEmail(form.Get("email"))
 	if err != nil {
-		return fieldError{"email", err}
+		return fieldErrors{"email": err}
 	}
 	do := form.Get("do")
 	if email == actor && (do == "remove" || do == "demote") { // or there may be no operator left
@@ -110,7 +116,7 @@ func (p *Portal) addAccount(ctx context.Context, actor, email string, form url.V
 		}
 	}
 	if _, err = p.Accounts.AddAccount(ctx, n, actor); fault.KindOf(err) == fault.Conflict {
-		return fieldError{"email", err}
+		return fieldErrors{"email": err}
 	}
 	return err
 }
@@ -119,7 +125,7 @@ func (p *Portal) addAccount(ctx context.Context, actor, email string, form url.V
 func (p *Portal) hashPassword(ctx context.Context, word string) (string, error) {
 	hash, err := p.Operators.HashPassword(ctx, word)
 	if fault.KindOf(err) == fault.Invalid {
-		err = fieldError{"password", err}
+		err = fieldErrors{"password": err}
 	}
 	return hash, err
 }

@@ -3,7 +3,7 @@ package portal
 import (
 	"context"
 	"net/url"
-	"slices"
+	"strings"
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
@@ -32,15 +32,12 @@ func (p *Portal) operatorApps(v *visit) error { return p.showOperatorApps(v, nil
 
 func (p *Portal) showOperatorApps(v *visit, s *sent) error {
 	snapshot, query := p.Catalog(), v.r.URL.Query()
-	body := operatorAppsBody{Query: query.Get("q"), Add: s.form("add", "Preview",
-		entry{Name: "id", Label: "Id", Help: "As its tokens tell it: 1 to 256 bytes. It cannot be changed.", Required: true, Most: 256},
-		entry{Name: "name", Label: "Name", Help: "For people. May be left out.", Most: catalog.MaxDisplayName},
+	body := operatorAppsBody{Query: query.Get("q"), Add: s.form(form{Do: "add", Button: "Preview", Fields: []field{
+		{Name: "id", Label: "Id", Help: "As its tokens tell it: 1 to 256 bytes. It cannot be changed.", Required: true, Most: 256},
+		{Name: "name", Label: "Name", Help: "For people. May be left out.", Most: catalog.MaxDisplayName},
 		tierField(snapshot, ""),
-	)}
-	all := snapshot.Applications()
-	if body.Query != "" {
-		all = slices.DeleteFunc(slices.Clone(all), func(a *catalog.Application) bool { return !contains(a.ID, body.Query) && !contains(a.Name, body.Query) })
-	}
+	}})}
+	all := search(snapshot.Applications(), body.Query, appNames)
 	body.Total = count(int64(len(all)), "application", "applications")
 	all, body.Pages = paged(all, query, p.operatorPath("apps"))
 	ids := make([]string, len(all))
@@ -69,22 +66,29 @@ func (p *Portal) addOperatorApp(v *visit) error {
 			return plan{}, errNotOffered
 		}
 		if _, known := p.Catalog().Application(id); known {
-			return plan{}, fieldError{"id", fault.New(fault.Conflict, "There is an application of this id already.")}
+			return plan{}, fieldErrors{"id": fault.New(fault.Conflict, "There is an application of this id already.")}
 		}
 		if !registry.ValidID(id) {
 			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
-		return plan{registry.PutApplication{ID: id, Name: new(form.Get("name")), Tier: new(form.Get("tier"))}, p.itemPath("apps", id)}, nil
+		tier, err := readTier(p.Catalog(), form)
+		return plan{registry.PutApplication{ID: id, Name: new(form.Get("name")), Tier: &tier}, p.itemPath("apps", id)}, err
 	})
 }
 
 // tierField is the field of an application's tier.
-func tierField(s *catalog.Snapshot, tier string) entry {
-	pairs := [][2]string{{"", "None"}}
-	for _, t := range s.Tiers() {
-		pairs = append(pairs, [2]string{t.Name, t.Name})
+func tierField(s *catalog.Snapshot, tier string) field {
+	offered := hints(s.Tiers(), func(t *catalog.Tier) (string, bool) { return t.Name, true })
+	return field{Name: "tier", Label: "Tier", Help: "Left empty: none, and the endpoints' own limits hold.", Value: tier, Most: 256, Hints: offered}
+}
+
+// readTier returns the tier that a form names; empty: none.
+func readTier(s *catalog.Snapshot, form url.Values) (string, error) {
+	tier := strings.TrimSpace(form.Get("tier"))
+	if _, known := s.Tier(tier); !known && tier != "" {
+		return "", misfilled("tier", "There is no tier of this name.")
 	}
-	return entry{Name: "tier", Label: "Tier", Options: choices(tier, pairs...), Value: tier}
+	return tier, nil
 }
 
 // operatorAppBody is what the page of one application is told.
@@ -118,11 +122,11 @@ func (p *Portal) showOperatorApp(v *visit, s *sent) error {
 	}
 	body := operatorAppBody{
 		ID: app.ID, Name: displayName(app), Tier: app.Tier, Analytics: p.applicationPath(app.ID, "analytics"), Suspended: app.Suspended, Shadow: app.Shadow,
-		Settings: s.form("set", "Preview",
-			entry{Name: "name", Label: "Name", Help: "For people. May be left out.", Value: app.Name, Most: catalog.MaxDisplayName},
+		Settings: s.form(form{Do: "set", Button: "Preview", Fields: []field{
+			{Name: "name", Label: "Name", Help: "For people. May be left out.", Value: app.Name, Most: catalog.MaxDisplayName},
 			tierField(snapshot, app.Tier),
-		),
-		Override: s.form("override", "Preview", limitFields(snapshot)...).across(),
+		}}),
+		Override: s.form(form{Do: "override", Button: "Preview", Fields: limitFields(snapshot), Across: true}),
 	}
 	var err error
 	if body.Origin, err = p.origin(v.r.Context(), registry.Application, app.ID); err != nil {
@@ -194,7 +198,11 @@ func (p *Portal) changeOperatorApp(v *visit) error {
 		put := registry.PutApplication{ID: app.ID}
 		switch do {
 		case "set":
-			put.Name, put.Tier = ifOther(form.Get("name"), app.Name), ifOther(form.Get("tier"), app.Tier)
+			tier, err := readTier(p.Catalog(), form)
+			if err != nil {
+				return plan{}, err
+			}
+			put.Name, put.Tier = ifOther(form.Get("name"), app.Name), ifOther(tier, app.Tier)
 			if put == (registry.PutApplication{ID: app.ID}) {
 				return plan{}, errSame
 			}

@@ -9,8 +9,6 @@ import (
 	"github.com/perdiem/perdiem/registry"
 )
 
-const auditPage = 50 // entries on a page
-
 // operatorAuditBody is what the page of the audit is told.
 type operatorAuditBody struct {
 	operating
@@ -57,7 +55,7 @@ func (p *Portal) operatorAudit(v *visit) error {
 	if err != nil || before < 0 {
 		before = 0
 	}
-	entries, err := p.Operators.Audit(v.r.Context(), before, auditPage+1)
+	entries, err := p.Operators.Audit(v.r.Context(), before, perPage+1)
 	if err != nil {
 		return err
 	}
@@ -65,9 +63,9 @@ func (p *Portal) operatorAudit(v *visit) error {
 	if before > 0 {
 		body.Newest = p.operatorPath("audit")
 	}
-	if len(entries) > auditPage {
-		entries = entries[:auditPage]
-		body.Older = p.operatorPath("audit") + "?" + url.Values{"before": {strconv.FormatInt(entries[auditPage-1].Seq, 10)}}.Encode()
+	if len(entries) > perPage {
+		entries = entries[:perPage]
+		body.Older = p.operatorPath("audit") + "?" + url.Values{"before": {strconv.FormatInt(entries[perPage-1].Seq, 10)}}.Encode()
 	}
 	for _, e := range entries {
 		body.Entries = append(body.Entries, auditRow{e, cmp.Or(e.Actor, "perdiem"), cmp.Or(auditWords[e.Action], e.Action)})

@@ -2,7 +2,6 @@ package portal
 
 import (
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -47,12 +46,9 @@ func (p *Portal) operatorEndpoints(v *visit) error { return p.showOperatorEndpoi
 func (p *Portal) showOperatorEndpoints(v *visit, s *sent) error {
 	query := v.r.URL.Query()
 	e := catalog.NewEndpoint("")
-	fields := append([]entry{{Name: "id", Label: "Id", Help: "Such as posts.create. It cannot be changed.", Required: true, Most: 256}}, matchFields(&e)...)
-	body := operatorEndpointsBody{Query: query.Get("q"), Add: s.form("add", "Preview", append(fields, endpointFields(&e)...)...)}
-	all := p.Catalog().Endpoints()
-	if body.Query != "" {
-		all = slices.DeleteFunc(slices.Clone(all), func(e *catalog.Endpoint) bool { return !contains(e.ID, body.Query) && !contains(e.Match(), body.Query) })
-	}
+	fields := append([]field{{Name: "id", Label: "Id", Help: "Such as posts.create. It cannot be changed.", Required: true, Most: 256}}, matchFields(&e)...)
+	body := operatorEndpointsBody{Query: query.Get("q"), Add: s.form(form{Do: "add", Button: "Preview", Fields: append(fields, endpointFields(&e)...)})}
+	all := search(p.Catalog().Endpoints(), body.Query, endpointNames)
 	body.Total = count(int64(len(all)), "endpoint", "endpoints")
 	all, body.Pages = paged(all, query, p.operatorPath("endpoints"))
 	ids := make([]string, len(all))
@@ -78,7 +74,7 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 			return plan{}, errNotOffered
 		}
 		if _, known := p.Catalog().Endpoint(id); known {
-			return plan{}, fieldError{"id", fault.New(fault.Conflict, "There is an endpoint of this id already.")}
+			return plan{}, fieldErrors{"id": fault.New(fault.Conflict, "There is an endpoint of this id already.")}
 		}
 		if !registry.ValidID(id) {
 			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
@@ -96,20 +92,20 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 }
 
 // matchFields are the fields of what requests are an endpoint's.
-func matchFields(e *catalog.Endpoint) []entry {
+func matchFields(e *catalog.Endpoint) []field {
 	match := ""
 	if e.Path != "" {
 		match = e.Match()
 	}
-	return []entry{
+	return []field{
 		{Name: "match", Label: "Match", Help: "Method and path, such as GET /rest/posts/{id}.", Value: match, Required: true, Most: 4200},
-		{Name: "when", Label: "Conditions", Help: "One a line, such as header X-RestLi-Method: FINDER, or query q: author. * is any value. May be left out.", Value: conditionLines(e.When), Lines: true, Most: 8000},
+		{Name: "when", Label: "Conditions", Help: "One a line, such as header X-RestLi-Method: FINDER, or query q: author. * is any value. What begins or ends with a blank stands in \"quotes\". May be left out.", Value: conditionLines(e.When), Lines: true, Most: 8000},
 	}
 }
 
 // endpointFields are the fields of what holds for an endpoint.
-func endpointFields(e *catalog.Endpoint) []entry {
-	return []entry{
+func endpointFields(e *catalog.Endpoint) []field {
+	return []field{
 		{Name: "application", Label: "Application limit", Help: limitHelp, Value: e.Limits.Application.String(), Required: true},
 		{Name: "member", Label: "Member limit", Help: "The same, for each member.", Value: e.Limits.Member.String(), Required: true},
 		{Name: "cost", Label: "Cost", Help: "Calls that one request is charged: 1 to " + group(quota.MaxCost) + ".", Value: strconv.FormatInt(e.Cost, 10), Required: true},
@@ -158,13 +154,43 @@ func readEndpoint(form url.Values, holds *catalog.Endpoint) (put registry.PutEnd
 // conditionLines writes conditions as a form has them: one a line.
 func conditionLines(c catalog.Conditions) string {
 	var b strings.Builder
-	for _, name := range sortedKeys(c.Header) {
-		b.WriteString("header " + name + ": " + c.Header[name] + "\n")
+	write := func(kind string, conditions map[string]string) {
+		for _, name := range sortedKeys(conditions) {
+			b.WriteString(kind + " " + conditionWord(name, ":") + ": " + conditionWord(conditions[name], "") + "\n")
+		}
 	}
-	for _, name := range sortedKeys(c.Query) {
-		b.WriteString("query " + name + ": " + c.Query[name] + "\n")
-	}
+	write("header", c.Header)
+	write("query", c.Query)
 	return b.String()
+}
+
+// conditionWord writes a name or a value as a form has it: as it is, and in Go's quotes where it could else be read as something else. odd are the characters
+// that it may not have without them.
+func conditionWord(word, odd string) string {
+	quoted := strconv.Quote(word)
+	if word == "" || strings.TrimSpace(word) != word || strings.ContainsAny(word, odd) || quoted != `"`+word+`"` {
+		return quoted
+	}
+	return word
+}
+
+// readConditionWord reads what conditionWord writes at the beginning of a line without outer blanks, and returns what comes after it and until; where until is
+// empty, a word without quotes goes to the line's end.
+func readConditionWord(line, until string) (word, rest string, ok bool) {
+	if strings.HasPrefix(line, `"`) {
+		quoted, err := strconv.QuotedPrefix(line)
+		if err != nil {
+			return "", line, false
+		}
+		word, err = strconv.Unquote(quoted)
+		rest, ok = strings.CutPrefix(strings.TrimSpace(line[len(quoted):]), until)
+		return word, strings.TrimSpace(rest), ok && err == nil
+	}
+	if word, ok = line, true; until != "" {
+		word, rest, ok = strings.Cut(line, until)
+	}
+	word = strings.TrimSpace(word)
+	return word, strings.TrimSpace(rest), ok && word != ""
 }
 
 // readConditions reads what conditionLines writes. Whether they make sense is left to the catalog.
@@ -175,10 +201,10 @@ func readConditions(text string) (c catalog.Conditions, err error) {
 			continue
 		}
 		kind, rest, _ := strings.Cut(line, " ")
-		name, value, ok := strings.Cut(rest, ":")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		name, rest, isNamed := readConditionWord(strings.TrimSpace(rest), ":")
+		value, rest, isValued := readConditionWord(rest, "")
 		to, known := map[string]map[string]string{"header": c.Header, "query": c.Query}[kind]
-		if !ok || !known || name == "" || value == "" {
+		if !known || !isNamed || !isValued || rest != "" {
 			return c, misfilled("when", "%.64q is no condition: write it as header NAME: VALUE, or query NAME: VALUE.", line)
 		}
 		if _, twice := to[name]; twice {
@@ -212,7 +238,7 @@ func (p *Portal) showOperatorEndpoint(v *visit, s *sent) error {
 	if o.Own {
 		fields = append(matchFields(e), fields...)
 	}
-	body := operatorEndpointBody{endpointRow: p.newEndpointRow(e, o), Settings: s.form("set", "Preview", fields...)}
+	body := operatorEndpointBody{endpointRow: p.newEndpointRow(e, o), Settings: s.form(form{Do: "set", Button: "Preview", Fields: fields})}
 	body.operating = v.operating("endpoints", e.ID, s)
 	return v.show(s.status(), "operator-endpoint", page{Title: e.ID + " · operators", Body: body})
 }

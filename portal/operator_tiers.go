@@ -28,9 +28,9 @@ func (p *Portal) operatorTiers(v *visit) error { return p.showOperatorTiers(v, n
 
 func (p *Portal) showOperatorTiers(v *visit, s *sent) error {
 	snapshot := p.Catalog()
-	body := operatorTiersBody{Total: count(int64(len(snapshot.Tiers())), "tier", "tiers"), Add: s.form("add", "Preview",
-		entry{Name: "name", Label: "Name", Help: "Its limits are set on its own page.", Required: true, Most: 256},
-	)}
+	body := operatorTiersBody{Total: count(int64(len(snapshot.Tiers())), "tier", "tiers"), Add: s.form(form{Do: "add", Button: "Preview", Fields: []field{
+		{Name: "name", Label: "Name", Help: "Its limits are set on its own page.", Required: true, Most: 256},
+	}})}
 	some, pages := paged(snapshot.Tiers(), v.r.URL.Query(), p.operatorPath("tiers"))
 	body.Pages = pages
 	ids := make([]string, len(some))
@@ -66,7 +66,7 @@ func (p *Portal) addOperatorTier(v *visit) error {
 			return plan{}, errNotOffered
 		}
 		if _, known := p.Catalog().Tier(name); known {
-			return plan{}, fieldError{"name", fault.New(fault.Conflict, "There is a tier of this name already.")}
+			return plan{}, fieldErrors{"name": fault.New(fault.Conflict, "There is a tier of this name already.")}
 		}
 		if !registry.ValidID(name) {
 			return plan{}, misfilled("name", "Must be 1 to 256 bytes of UTF-8 without control characters.")
@@ -102,7 +102,7 @@ func (p *Portal) showOperatorTier(v *visit, s *sent) error {
 	}
 	body := operatorTierBody{
 		Applications: count(int64(inTiers(snapshot)[t.Name]), "application", "applications") + " in it",
-		Set:          s.form("set", "Preview", limitFields(snapshot)...).across(),
+		Set:          s.form(form{Do: "set", Button: "Preview", Fields: limitFields(snapshot), Across: true}),
 	}
 	var err error
 	if body.Origin, err = p.origin(v.r.Context(), registry.Tier, t.Name); err != nil {

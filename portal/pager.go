@@ -4,9 +4,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/perdiem/perdiem/catalog"
 )
 
-const perPage = 50 // items on a page of a list
+const perPage = 50 // items on a page of any list
 
 // pager leads from one page of a list to others.
 type pager struct {
@@ -43,7 +45,22 @@ func paged[T any](all []T, query url.Values, at string) ([]T, *pager) {
 	return all[(number-1)*perPage : min(number*perPage, len(all))], pages
 }
 
-// contains reports whether s has part, whatever their case.
-func contains(s, part string) bool {
-	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+// search returns what is called like what a query asks for, whatever its case; all where it asks for nothing.
+func search[T any](all []T, query string, called func(T) (name, other string)) (found []T) {
+	if query == "" {
+		return all
+	}
+	query = strings.ToLower(query)
+	for _, one := range all {
+		if name, other := called(one); strings.Contains(strings.ToLower(name), query) || strings.Contains(strings.ToLower(other), query) {
+			found = append(found, one)
+		}
+	}
+	return found
 }
+
+// appNames are what an application is searched by.
+func appNames(a *catalog.Application) (id, name string) { return a.ID, a.Name }
+
+// endpointNames are what an endpoint is searched by.
+func endpointNames(e *catalog.Endpoint) (id, match string) { return e.ID, e.Match() }

@@ -38,17 +38,19 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/netaddr"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but OIDC, Gateway, Call and Contact.
+// Options are what a [Portal] needs. All are required but MailsAlerts, OIDC, Gateway, Call and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
@@ -64,8 +66,10 @@ type Options struct {
 	Alerts AlertSettings
 	// TestAlert has an alert that tells of no limit delivered by each of an application's channels, and returns by how many.
 	TestAlert func(ctx context.Context, application string) (int, error)
-	Usage     *usage.Reader
-	History   *usage.History
+	// MailsAlerts says that there is a mail server for alerts. Without one addresses are kept, and people told that nothing goes there.
+	MailsAlerts bool
+	Usage       *usage.Reader
+	History     *usage.History
 	// SignIn returns the account of an email and a password. The error is [fault.Unauthorized] where they do not belong together, and
 	// [fault.Exhausted] where too many were tried from the address or for the account.
 	SignIn func(ctx context.Context, email, password string, from netip.Addr) (registry.Account, error)
@@ -94,6 +98,7 @@ type Portal struct {
 	Options
 	base        string // the path before all others; empty, or begins with a slash and does not end with one
 	secure      bool   // browsers speak to it by TLS, and cookies are for that alone
+	routes      []route
 	files       files
 	pages       pages
 	sessions    *scs.SessionManager
@@ -101,8 +106,12 @@ type Portal struct {
 	hub         *hub
 	once        once
 	near        nearMembers
-	calls       paces
-	alertTests  paces
+
+	formsByAccount, formsByApp *paces // of forms that change something of an application
+	calls                      *paces // test calls, by application
+	alertTests                 *paces // by application
+
+	warnInsecure sync.Once // that sessions are begun without TLS
 }
 
 // New returns the portal, or an error that says which option is missing.
@@ -132,7 +141,12 @@ func New(o Options) (*Portal, error) {
 			return nil, errors.New("portal: Options need " + need.name)
 		}
 	}
-	p := &Portal{Options: o, base: strings.TrimRight(o.URL.EscapedPath(), "/"), secure: isSecure(o.URL), crossOrigin: http.NewCrossOriginProtection()}
+	p := &Portal{
+		Options: o, base: strings.TrimRight(o.URL.EscapedPath(), "/"), routes: routes(), crossOrigin: http.NewCrossOriginProtection(),
+		// Unless nobody but this machine can read along.
+		secure:         o.URL.Scheme == "https" || !netaddr.IsLoopback(o.URL.Hostname()),
+		formsByAccount: newPaces(formsAtOnce, formEvery), formsByApp: newPaces(formsAtOnce, formEvery), calls: newPaces(1, callEvery), alertTests: newPaces(1, testEvery),
+	}
 	if err := p.crossOrigin.AddTrustedOrigin(o.URL.Scheme + "://" + o.URL.Host); err != nil {
 		return nil, err
 	}
@@ -151,21 +165,12 @@ func New(o Options) (*Portal, error) {
 // Close ends what is live, and lets nothing go live any more.
 func (p *Portal) Close() { p.hub.close() }
 
-// isSecure reports whether the portal's cookies are for TLS alone: they are, unless nobody but this machine can read along.
-func isSecure(u *url.URL) bool {
-	if u.Scheme == "https" {
-		return true
-	}
-	host := u.Hostname()
-	address, err := netip.ParseAddr(host)
-	return host != "localhost" && !(err == nil && address.IsLoopback())
-}
-
 // policy is the Content-Security-Policy of every answer.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// maxBody is the size of the largest body that is read, in bytes: a form's.
-const maxBody = 16 << 10
+// maxBody is the size of the largest body that is read, in bytes: that of a form whose fields are filled in with as many characters as they take, each escaped
+// to nine bytes. The operators' form of an endpoint is the longest, by its conditions.
+const maxBody = 256 << 10
 
 // ServeHTTP serves a request.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {

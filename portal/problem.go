@@ -15,11 +15,12 @@ var advice = map[int]struct{ heading, text string }{
 	http.StatusForbidden:  {"Not allowed", "Go back, and reload the page before you try again. If it is a right that you miss, ask an admin of the application, or whoever runs this API."},
 	http.StatusNotFound: {"Not found", "Check the address. If it is an application that you should see, ask one of its admins, or whoever runs this API, " +
 		"to grant it to your account."},
-	http.StatusConflict:            {"Not possible", "Go back, and reload the page: something may have changed."},
-	http.StatusMethodNotAllowed:    {"Not taken", "Follow a link or send a form of the portal instead."},
-	http.StatusTooManyRequests:     {"Too much at once", "Try again later."},
-	http.StatusInternalServerError: {"Something broke", "It was written to the log of this node. Try again; if it stays, tell whoever runs this API."},
-	http.StatusServiceUnavailable:  {"Not now", "Nothing is lost. Try again in a minute; if it stays, tell whoever runs this API."},
+	http.StatusRequestEntityTooLarge: {"Too long", "Go back, and fill less in."},
+	http.StatusConflict:              {"Not possible", "Go back, and reload the page: something may have changed."},
+	http.StatusMethodNotAllowed:      {"Not taken", "Follow a link or send a form of the portal instead."},
+	http.StatusTooManyRequests:       {"Too much at once", "Try again later."},
+	http.StatusInternalServerError:   {"Something broke", "It was written to the log of this node. Try again; if it stays, tell whoever runs this API."},
+	http.StatusServiceUnavailable:    {"Not now", "Nothing is lost. Try again in a minute; if it stays, tell whoever runs this API."},
 }
 
 // problem answers with the page of an error.

@@ -27,72 +27,75 @@ type route struct {
 	needs  need
 	plain  bool // it is for programs: errors are no pages
 	serve  func(*Portal, *visit) error
+
+	parts []string // of path
 }
 
 // routes are all that there is. It is a func, since handlers refer to it.
 func routes() []route {
-	return []route{
-		{"GET", "/", anybody, false, (*Portal).root},
-		{"GET", "/static/{id}", anybody, false, (*Portal).static},
-		{"GET", "/v1/usage", anybody, true, (*Portal).ownUsage},
-		{"GET", "/signin", anybody, false, (*Portal).signInForm},
-		{"POST", "/signin", anybody, false, (*Portal).signIn},
-		{"GET", "/signin/oidc", anybody, false, (*Portal).beginOIDC},
-		{"GET", OIDCCallback, anybody, false, (*Portal).finishOIDC},
-		{"POST", "/signout", anybody, false, (*Portal).signOut},
-		{"GET", "/apps", signedIn, false, (*Portal).apps},
-		{"GET", "/apps/{id}", mayView, false, (*Portal).app},
-		{"GET", "/apps/{id}/analytics", mayView, false, (*Portal).analytics},
-		{"GET", "/apps/{id}/credentials", mayView, false, (*Portal).credentials},
-		{"POST", "/apps/{id}/credentials", mayChange, false, (*Portal).issueToken},
-		{"POST", "/apps/{id}/credentials/revoke", mayChange, false, (*Portal).revokeToken},
-		{"GET", "/apps/{id}/alerts", mayView, false, (*Portal).alerts},
-		{"POST", "/apps/{id}/alerts", mayChange, false, (*Portal).saveAlerts},
-		{"POST", "/apps/{id}/alerts/secret", mayChange, false, (*Portal).renewSecret},
-		{"POST", "/apps/{id}/alerts/test", mayChange, false, (*Portal).testAlert},
-		{"GET", "/apps/{id}/team", mayView, false, (*Portal).team},
-		{"POST", "/apps/{id}/team", mayChange, false, (*Portal).grant},
-		{"POST", "/apps/{id}/team/withdraw", mayChange, false, (*Portal).withdraw},
-		{"GET", "/apps/{id}/settings", mayView, false, (*Portal).settings},
-		{"GET", "/apps/{id}/call", mayChange, false, (*Portal).testCall},
-		{"POST", "/apps/{id}/call", mayChange, false, (*Portal).makeCall},
-		{"GET", "/apps/{id}/live", mayView, true, (*Portal).live},
-		{"GET", "/apps/{id}/usage.csv", mayView, false, (*Portal).usageCSV},
-		{"GET", "/apps/{id}/usage.json", mayView, false, (*Portal).usageJSON},
-		{"GET", "/operator", mayOperate, false, (*Portal).operator},
-		{"GET", "/operator/apps", mayOperate, false, (*Portal).operatorApps},
-		{"POST", "/operator/apps", mayOperate, false, (*Portal).addOperatorApp},
-		{"GET", "/operator/apps/{id}", mayOperate, false, (*Portal).operatorApp},
-		{"POST", "/operator/apps/{id}", mayOperate, false, (*Portal).changeOperatorApp},
-		{"GET", "/operator/endpoints", mayOperate, false, (*Portal).operatorEndpoints},
-		{"POST", "/operator/endpoints", mayOperate, false, (*Portal).addOperatorEndpoint},
-		{"GET", "/operator/endpoints/{id}", mayOperate, false, (*Portal).operatorEndpoint},
-		{"POST", "/operator/endpoints/{id}", mayOperate, false, (*Portal).changeOperatorEndpoint},
-		{"GET", "/operator/tiers", mayOperate, false, (*Portal).operatorTiers},
-		{"POST", "/operator/tiers", mayOperate, false, (*Portal).addOperatorTier},
-		{"GET", "/operator/tiers/{id}", mayOperate, false, (*Portal).operatorTier},
-		{"POST", "/operator/tiers/{id}", mayOperate, false, (*Portal).changeOperatorTier},
-		{"GET", "/operator/nearest", mayOperate, false, (*Portal).operatorNearest},
-		{"GET", "/operator/audit", mayOperate, false, (*Portal).operatorAudit},
-		{"GET", "/operator/health", mayOperate, false, (*Portal).operatorHealth},
-		{"GET", "/operator/accounts", mayOperate, false, (*Portal).operatorAccounts},
-		{"POST", "/operator/accounts", mayOperate, false, (*Portal).changeOperatorAccounts},
+	all := []route{
+		{"GET", "/", anybody, false, (*Portal).root, nil},
+		{"GET", "/static/{id}", anybody, false, (*Portal).static, nil},
+		{"GET", "/v1/usage", anybody, true, (*Portal).ownUsage, nil},
+		{"GET", "/signin", anybody, false, (*Portal).signInForm, nil},
+		{"POST", "/signin", anybody, false, (*Portal).signIn, nil},
+		{"GET", "/signin/oidc", anybody, false, (*Portal).beginOIDC, nil},
+		{"GET", OIDCCallback, anybody, false, (*Portal).finishOIDC, nil},
+		{"POST", "/signout", anybody, false, (*Portal).signOut, nil},
+		{"GET", "/apps", signedIn, false, (*Portal).apps, nil},
+		{"GET", "/apps/{id}", mayView, false, (*Portal).app, nil},
+		{"GET", "/apps/{id}/analytics", mayView, false, (*Portal).analytics, nil},
+		{"GET", "/apps/{id}/credentials", mayView, false, (*Portal).credentials, nil},
+		{"POST", "/apps/{id}/credentials", mayChange, false, (*Portal).issueToken, nil},
+		{"POST", "/apps/{id}/credentials/revoke", mayChange, false, (*Portal).revokeToken, nil},
+		{"GET", "/apps/{id}/alerts", mayView, false, (*Portal).alerts, nil},
+		{"POST", "/apps/{id}/alerts", mayChange, false, (*Portal).saveAlerts, nil},
+		{"POST", "/apps/{id}/alerts/secret", mayChange, false, (*Portal).renewSecret, nil},
+		{"POST", "/apps/{id}/alerts/test", mayChange, false, (*Portal).testAlert, nil},
+		{"GET", "/apps/{id}/team", mayView, false, (*Portal).team, nil},
+		{"POST", "/apps/{id}/team", mayChange, false, (*Portal).grant, nil},
+		{"POST", "/apps/{id}/team/withdraw", mayChange, false, (*Portal).withdraw, nil},
+		{"GET", "/apps/{id}/settings", mayView, false, (*Portal).settings, nil},
+		{"GET", "/apps/{id}/call", mayChange, false, (*Portal).testCall, nil},
+		{"POST", "/apps/{id}/call", mayChange, false, (*Portal).makeCall, nil},
+		{"GET", "/apps/{id}/live", mayView, true, (*Portal).live, nil},
+		{"GET", "/apps/{id}/usage.csv", mayView, false, (*Portal).usageCSV, nil},
+		{"GET", "/apps/{id}/usage.json", mayView, false, (*Portal).usageJSON, nil},
+		{"GET", "/operator", mayOperate, false, (*Portal).operator, nil},
+		{"GET", "/operator/apps", mayOperate, false, (*Portal).operatorApps, nil},
+		{"POST", "/operator/apps", mayOperate, false, (*Portal).addOperatorApp, nil},
+		{"GET", "/operator/apps/{id}", mayOperate, false, (*Portal).operatorApp, nil},
+		{"POST", "/operator/apps/{id}", mayOperate, false, (*Portal).changeOperatorApp, nil},
+		{"GET", "/operator/endpoints", mayOperate, false, (*Portal).operatorEndpoints, nil},
+		{"POST", "/operator/endpoints", mayOperate, false, (*Portal).addOperatorEndpoint, nil},
+		{"GET", "/operator/endpoints/{id}", mayOperate, false, (*Portal).operatorEndpoint, nil},
+		{"POST", "/operator/endpoints/{id}", mayOperate, false, (*Portal).changeOperatorEndpoint, nil},
+		{"GET", "/operator/tiers", mayOperate, false, (*Portal).operatorTiers, nil},
+		{"POST", "/operator/tiers", mayOperate, false, (*Portal).addOperatorTier, nil},
+		{"GET", "/operator/tiers/{id}", mayOperate, false, (*Portal).operatorTier, nil},
+		{"POST", "/operator/tiers/{id}", mayOperate, false, (*Portal).changeOperatorTier, nil},
+		{"GET", "/operator/nearest", mayOperate, false, (*Portal).operatorNearest, nil},
+		{"GET", "/operator/audit", mayOperate, false, (*Portal).operatorAudit, nil},
+		{"GET", "/operator/health", mayOperate, false, (*Portal).operatorHealth, nil},
+		{"GET", "/operator/accounts", mayOperate, false, (*Portal).operatorAccounts, nil},
+		{"POST", "/operator/accounts", mayOperate, false, (*Portal).changeOperatorAccounts, nil},
 	}
+	for i := range all {
+		all[i].parts = strings.Split(all[i].path, "/")
+	}
+	return all
 }
 
 // route returns what a request asks for, and the id in its path. The error is [fault.NotFound], or a [methodError].
 func (p *Portal) route(r *http.Request) (found route, id string, err error) {
-	path := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(path, p.base); ok && p.base != "" && strings.HasPrefix(rest, "/") {
-		path = rest
-	}
+	path := strings.Split(p.stripped(r.URL.EscapedPath()), "/")
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
 	var allowed methodError
-	for _, route := range routes() {
-		id, ok := match(route.path, path)
+	for _, route := range p.routes {
+		id, ok := match(route.parts, path)
 		switch {
 		case !ok:
 		case route.method == method:
@@ -126,9 +129,16 @@ func (e methodError) methods() []string {
 	return methods
 }
 
-// match reports whether an escaped path is a route's, and which id it has. A trailing slash makes another path.
-func match(pattern, path string) (id string, ok bool) {
-	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
+// stripped returns an escaped path without the portal's own path before it, which a proxy may have stripped already.
+func (p *Portal) stripped(path string) string {
+	if rest, ok := strings.CutPrefix(path, p.base); ok && strings.HasPrefix(rest, "/") {
+		return rest
+	}
+	return path
+}
+
+// match reports whether the segments of an escaped path are a route's, and which id it has. A trailing slash makes another path.
+func match(want, have []string) (id string, ok bool) {
 	if len(want) != len(have) {
 		return "", false
 	}

@@ -92,6 +92,7 @@ var looks = []look{
 	{name: "operator-endpoint-own", page: "operator-endpoint", site: operated, email: operatorEmail, path: "/operator/endpoints/likes.find"},
 	{name: "operator-endpoint-wrong", page: "operator-endpoint", site: operated, email: operatorEmail, path: "/operator/endpoints/posts.find", script: send("#set", `f.member.value = "many"`), until: "[aria-invalid]"},
 	{name: "operator-preview", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/endpoints/posts.create", script: send("#set", `f.application.value = "750"; f.member.value = "25"`), until: "#preview"},
+	{name: "operator-preview-cost", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/endpoints/posts.create", script: send("#set", `f.cost.value = "3"; f.shadow.value = "false"`), until: "#preview"},
 	{name: "operator-preview-suspend", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/apps/acme", script: send("form:has([value=suspend])", ""), until: "#preview"},
 	{name: "operator-preview-remove", page: "operator-preview", site: operated, email: operatorEmail, path: "/operator/endpoints/likes.find", script: send("form:has([value=remove])", ""), until: "#preview"},
 	{name: "operator-tiers", page: "operator-tiers", site: operated, email: operatorEmail, path: "/operator/tiers"},
@@ -105,7 +106,8 @@ var looks = []look{
 	{name: "operator-health", page: "operator-health", site: operated, email: operatorEmail, path: "/operator/health"},
 	{name: "operator-health-ill", page: "operator-health", site: empty, email: operatorEmail, path: "/operator/health"},
 	{name: "operator-accounts", page: "operator-accounts", site: operated, email: operatorEmail, path: "/operator/accounts"},
-	{name: "operator-accounts-remove", page: "operator-accounts", site: operated, email: operatorEmail, path: "/operator/accounts?remove=viewer%40acme.example"},
+	{name: "operator-accounts-wrong", page: "operator-accounts", site: operated, email: operatorEmail, path: "/operator/accounts", script: send("#add", `f.email.value = "new@example.com"; f.password.value = "short"`), until: "[aria-invalid]"},
+	{name: "operator-accounts-remove", page: "confirm", site: operated, email: operatorEmail, path: "/operator/accounts", script: send("form:has([value=remove])", ""), until: ".confirm"},
 }
 
 // fill returns a script that sends the form of fields with values, whatever the browser thinks of them.
@@ -170,13 +172,23 @@ func openGallery(t *testing.T) *gallery {
 
 // ill makes a site that of a node in trouble.
 func ill(o *Options) {
+	day := o.Operators.Health().Day
 	o.Operators.Health = func() Health {
 		return Health{
-			Reason: "the ledger takes nothing: the disk has less than 256 MiB left", Version: "v1.2.3", Ledger: LedgerHealth{Reason: "the disk has less than 256 MiB left", Durability: "disk", WhenDown: "refuse"},
+			Reason: "the ledger takes nothing: the disk has less than 256 MiB left", Version: "v1.2.3", Day: day, Ledger: LedgerHealth{Reason: "the disk has less than 256 MiB left", Durability: "disk", WhenDown: "refuse"},
 			Protection: &ProtectionHealth{Limiting: true, Limit: 4, InFlight: 4, Refused: 31000, Latency: 2 * time.Second, UsualLatency: 15 * time.Millisecond},
 			Restored:   &Restored{Backup: at.Add(-time.Hour), At: at, Incomplete: true},
 			Listeners:  []Listener{{"portal", "127.0.0.1:8081"}, {"admin", "127.0.0.1:8082"}},
 		}
+	}
+}
+
+// rest has nobody wait for the pace of forms, which one look would else keep the next from.
+func (p *Portal) rest() {
+	for _, all := range []*paces{p.formsByAccount, p.formsByApp, p.calls, p.alertTests} {
+		all.mu.Lock()
+		clear(all.rested)
+		all.mu.Unlock()
 	}
 }
 
@@ -248,7 +260,7 @@ func TestScreenshots(t *testing.T) {
 // open opens a look, and waits until what is live on it is.
 func (g *gallery) open(ctx context.Context, l look, theme string, s size) error {
 	g.sites[used].emptyAlerts()
-	g.sites[used].portal.calls = paces{} // else one look's call would keep the next from being made
+	g.sites[used].portal.rest()
 	if _, err := chromedp.Call(ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
 		return err
 	}
@@ -361,7 +373,7 @@ func (s *site) fillTabs(application string) {
 			s.Fatal(err)
 		}
 	}
-	for i := range tokensPage + 5 {
+	for i := range perPage + 5 {
 		token := registry.NewToken{Hash: registry.Hash{byte(i), 1}, Application: application, Expires: at.Add(time.Duration(i*i) * time.Hour)}
 		if i == 0 {
 			token.Expires = time.Time{}

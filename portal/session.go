@@ -116,18 +116,21 @@ func (v *visit) signedIn(account registry.Account) error {
 		return err
 	}
 	p.sessions.WriteSessionCookie(ctx, v.w, token, expires)
+	if !p.secure && v.isPlain() {
+		p.warnInsecure.Do(func() {
+			p.Log.Warn("somebody signed in from another machine, and not by TLS as far as this node knows: the cookies may travel where others read them; set portal_url to the address that browsers use", "host", v.r.Host)
+		})
+	}
 	return nil
 }
 
-// signedOut ends the session, and what is live in it.
+// signedOut ends the session that runs, and what is live in it.
 func (v *visit) signedOut() error {
 	p, ctx := v.portal, v.r.Context()
 	if err := p.sessions.Destroy(ctx); err != nil {
 		return err
 	}
-	if v.session != nil {
-		p.hub.endSession(*v.session)
-	}
+	p.hub.endSession(*v.session)
 	p.sessions.WriteSessionCookie(ctx, v.w, "", time.Time{})
 	return nil
 }

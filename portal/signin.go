@@ -1,13 +1,12 @@
 package portal
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
 // signInPage is what the page of signing in is told.
@@ -46,21 +45,17 @@ func (v *visit) isPlain() bool {
 	if v.r.TLS != nil || v.portal.URL.Scheme == "https" {
 		return false
 	}
-	host, _, err := net.SplitHostPort(v.r.Host)
-	if err != nil {
-		host = v.r.Host
-	}
-	at, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host != "localhost" && !(err == nil && at.IsLoopback())
+	return !netaddr.IsLoopback((&url.URL{Host: v.r.Host}).Hostname())
 }
 
 // signIn signs somebody in.
 func (p *Portal) signIn(v *visit) error {
-	if err := v.r.ParseForm(); err != nil {
-		return fault.New(fault.Invalid, "The form could not be read.")
+	form, err := v.form()
+	if err != nil {
+		return err
 	}
-	email, next := v.r.PostForm.Get("email"), p.inside(v.r.PostForm.Get("next"))
-	found, err := p.SignIn(v.r.Context(), email, v.r.PostForm.Get("password"), p.From(v.r))
+	email, next := form.Get("email"), p.inside(form.Get("next"))
+	found, err := p.SignIn(v.r.Context(), email, form.Get("password"), p.From(v.r))
 	if err == nil {
 		if err = v.signedIn(found); err == nil {
 			p.goOn(v, next)
@@ -72,16 +67,19 @@ func (p *Portal) signIn(v *visit) error {
 	case fault.Unauthorized, fault.Invalid, fault.Conflict:
 		return v.showSignIn(http.StatusForbidden, again)
 	case fault.Exhausted:
+		v.sayWait(err)
 		return v.showSignIn(http.StatusTooManyRequests, again)
 	default:
 		return err
 	}
 }
 
-// signOut signs somebody out.
+// signOut signs somebody out. Whoever is not signed in has the registry write nothing.
 func (p *Portal) signOut(v *visit) error {
-	if err := v.signedOut(); err != nil {
-		return err
+	if v.session != nil {
+		if err := v.signedOut(); err != nil {
+			return err
+		}
 	}
 	v.redirect("/signin?out")
 	return nil

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 )
@@ -194,4 +196,96 @@ type downAccounts struct{ *sqlregistry.Registry }
 
 func (downAccounts) Session(context.Context, registry.Hash) (registry.Session, error) {
 	return registry.Session{}, fault.Wrap(fault.Unavailable, errors.New("disk is full"), "The registry cannot be reached.")
+}
+
+// Whoever opens a page below portal_url's path comes to it after signing in, whether a proxy strips that path or not.
+func TestDeepLinkBelowAPath(t *testing.T) {
+	s := openSite(t, sample, func(o *Options) { u := *o.URL; u.Path = "/portal/"; o.URL = &u })
+	const link = "/portal/apps/acme/analytics?sort=-used"
+	for _, asked := range []string{link, strings.TrimPrefix(link, "/portal")} {
+		b := s.browser("")
+		to := b.get(asked).header.Get("Location")
+		page := b.get(to)
+		next := ""
+		for _, input := range all(page.document(t), having("name", "next")) {
+			next, _ = attribute(input, "value")
+		}
+		got := b.post("/signin", url.Values{"email": {"viewer@acme.example"}, "password": {password}, "next": {next}})
+		if got.status != 303 || got.header.Get("Location") != link {
+			t.Errorf("%s: sent to %s, and then to %q", asked, to, got.header.Get("Location"))
+		}
+	}
+	for _, asked := range []string{"/portal/apps", "/apps", "/portal/", "/"} { // where it goes anyway
+		if got := s.browser("").get(asked).header.Get("Location"); strings.Contains(got, "next") {
+			t.Errorf("%s: sent to %s", asked, got)
+		}
+	}
+}
+
+func TestSignInSaysHowLongToWait(t *testing.T) {
+	s := openSite(t, sample, func(o *Options) {
+		o.SignIn = func(context.Context, string, string, netip.Addr) (registry.Account, error) {
+			return registry.Account{}, fault.Wrap(fault.Exhausted, identity.Wait(1500*time.Millisecond), "Wait a moment.")
+		}
+	})
+	if got := s.browser("").post("/signin", url.Values{"email": {"viewer@acme.example"}}); got.status != 429 || got.header.Get("Retry-After") != "2" {
+		t.Errorf("%d, Retry-After %q", got.status, got.header.Get("Retry-After"))
+	}
+}
+
+// Signing out without a session has the registry do nothing, whatever cookie comes with it.
+func TestSignOutWithoutSession(t *testing.T) {
+	ended := &countingAccounts{}
+	s := openSite(t, sample, func(o *Options) { ended.Registry = o.Accounts.(*sqlregistry.Registry); o.Accounts = ended })
+	b := s.browser("")
+	r := b.request("POST", "/signout", nil)
+	r.AddCookie(&http.Cookie{Name: "perdiem", Value: "any"})
+	for _, got := range []reply{b.post("/signout", nil), b.do(r)} {
+		if got.status != 303 || got.header.Get("Location") != "/signin?out" {
+			t.Errorf("%d to %s", got.status, got.header.Get("Location"))
+		}
+	}
+	if ended.ended != 0 {
+		t.Errorf("%d sessions were ended", ended.ended)
+	}
+	b = s.browser("viewer@acme.example")
+	before := ended.ended
+	if b.post("/signout", nil); ended.ended != before+1 {
+		t.Errorf("%d sessions were ended by one who had one", ended.ended-before)
+	}
+}
+
+// countingAccounts count how often a session is to be ended.
+type countingAccounts struct {
+	*sqlregistry.Registry
+	ended int
+}
+
+func (c *countingAccounts) EndSession(ctx context.Context, hash registry.Hash) error {
+	c.ended++
+	return c.Registry.EndSession(ctx, hash)
+}
+
+// Whoever signs in from elsewhere without TLS, to a portal that knows no other address than this machine's, is the sign of a portal_url that is missing.
+func TestInsecureSignInIsLogged(t *testing.T) {
+	s := openSite(t, sample)
+	signIn := func(host string) {
+		r := s.browser("").request("POST", "/signin", strings.NewReader(url.Values{"email": {"viewer@acme.example"}, "password": {password}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Host = host
+		if got := s.browser("").do(r); got.status != 303 {
+			t.Fatalf("signing in at %s: %d", host, got.status)
+		}
+	}
+	for _, host := range []string{"localhost:8081", "127.0.0.1:8081", "[::1]:8081"} {
+		signIn(host)
+	}
+	if strings.Contains(s.logged.String(), "portal_url") {
+		t.Errorf("from this machine: %s", s.logged)
+	}
+	signIn("portal.example")
+	signIn("portal.example")
+	if strings.Count(s.logged.String(), "portal_url") != 1 || !strings.Contains(s.logged.String(), "portal.example") {
+		t.Errorf("from elsewhere, twice: %s", s.logged)
+	}
 }

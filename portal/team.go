@@ -1,7 +1,7 @@
 package portal
 
 import (
-	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/perdiem/perdiem/fault"
@@ -14,8 +14,7 @@ type teamBody struct {
 	MayChange bool
 	Done      string
 	Rows      []teammate
-	Email     field
-	Role      field
+	Form      form
 	Withdraw  string // the path of withdrawing
 }
 
@@ -33,18 +32,20 @@ var teamDone = map[string]string{
 }
 
 // team shows the tab Team: to whom the application is granted.
-func (p *Portal) team(v *visit) error {
-	return p.showTeam(v, http.StatusOK, field{}, field{Value: string(registry.Viewer)})
-}
+func (p *Portal) team(v *visit) error { return p.showTeam(v, nil) }
 
-func (p *Portal) showTeam(v *visit, status int, email, role field) error {
+func (p *Portal) showTeam(v *visit, s *sent) error {
 	grants, err := p.Accounts.Team(v.r.Context(), v.app.ID)
 	if err != nil {
 		return err
 	}
 	body := teamBody{
-		App: v.application("team"), MayChange: v.mayChange(), Done: teamDone[v.r.URL.Query().Get("done")], Email: email, Role: role,
+		App: v.application("team"), MayChange: v.mayChange(), Done: teamDone[v.r.URL.Query().Get("done")],
 		Withdraw: p.applicationPath(v.app.ID, "team/withdraw"),
+		Form: s.form(form{Action: p.applicationPath(v.app.ID, "team"), Button: "Grant", Fields: []field{
+			{Name: "email", Label: "Email address of an account", Help: "Whoever runs this API adds accounts. An account that has a role already gets the new one.", Type: "email", Required: true, Most: 254},
+			{Name: "role", Label: "Role", Options: choices(string(registry.Viewer), [2]string{string(registry.Viewer), "Viewer: sees it"}, [2]string{string(registry.Admin), "Admin: changes it, too"})},
+		}}),
 	}
 	for _, g := range grants {
 		mate := teammate{Grant: g, You: g.Email == v.account.Email, Other: registry.Admin}
@@ -53,7 +54,7 @@ func (p *Portal) showTeam(v *visit, status int, email, role field) error {
 		}
 		body.Rows = append(body.Rows, mate)
 	}
-	return v.show(status, "team", page{Title: "Team · " + displayName(v.app), Body: body})
+	return v.show(s.status(), "team", page{Title: "Team · " + displayName(v.app), Body: body})
 }
 
 // grant lets an account see the application, or changes its role.
@@ -62,16 +63,9 @@ func (p *Portal) grant(v *visit) error {
 	if err != nil {
 		return err
 	}
-	email, role := field{Value: form.Get("email")}, field{Value: form.Get("role")}
-	g := registry.Grant{Application: v.app.ID, Role: registry.Role(role.Value)}
-	if g.Email, err = registry.ParseEmail(email.Value); err != nil {
-		email.Problem = "Give an address such as ann@example.com: ASCII, at most 254 bytes, without white space, quotes and comments."
-	}
-	if g.Validate() != nil {
-		role.Problem = "Choose a role."
-	}
-	if email.Problem != "" || role.Problem != "" {
-		return p.showTeam(v, http.StatusUnprocessableEntity, email, role)
+	g, err := p.readGrant(v, form)
+	if err != nil {
+		return p.showTeam(v, &sent{values: form, err: err})
 	}
 	if g.Role != registry.Admin && !isSure(form) {
 		left, err := p.adminsWithout(v, g.Email)
@@ -80,24 +74,38 @@ func (p *Portal) grant(v *visit) error {
 		}
 		if text := p.farewell(v, g.Email, left, "change what developers may change"); text != "" {
 			return v.ask("team", question{
-				Heading: "Make " + g.Email + " a viewer?", Text: text, Asked: "team", Fields: [][2]string{{"email", g.Email}, {"role", string(g.Role)}}, Button: "Make " + g.Email + " a viewer",
+				Heading: "Make " + g.Email + " a viewer?", Text: text, Asked: "team", Hidden: []hidden{{"email", g.Email}, {"role", string(g.Role)}}, Button: "Make " + g.Email + " a viewer",
 			})
 		}
 	}
-	switch err := p.Accounts.Grant(v.r.Context(), g, v.account.Email); fault.KindOf(err) {
+	err = p.Accounts.Grant(v.r.Context(), g, v.account.Email)
+	switch fault.KindOf(err) {
 	case fault.NotFound: // the application was found a moment ago
-		email.Problem = "There is no account of this address. Whoever runs this API has to add it first; then it can be granted here."
-		return p.showTeam(v, http.StatusUnprocessableEntity, email, role)
+		err = misfilled("email", "There is no account of this address. Whoever runs this API has to add it first; then it can be granted here.")
 	case fault.Conflict:
-		email.Problem = wrong(err)
-		return p.showTeam(v, http.StatusUnprocessableEntity, email, role)
-	default:
-		if err != nil {
-			return err
-		}
+		err = fieldErrors{"email": err}
+	}
+	if isFormError(err) {
+		return p.showTeam(v, &sent{values: form, err: err})
+	}
+	if err != nil {
+		return err
 	}
 	v.onward("team", "done", "granted")
 	return nil
+}
+
+// readGrant returns what the form grants.
+func (p *Portal) readGrant(v *visit, form url.Values) (g registry.Grant, err error) {
+	wrong := fieldErrors{}
+	g = registry.Grant{Application: v.app.ID, Role: registry.Role(form.Get("role"))}
+	if g.Email, err = registry.ParseEmail(form.Get("email")); err != nil {
+		wrong.add("email", err)
+	}
+	if g.Role != registry.Viewer && g.Role != registry.Admin {
+		wrong.add("role", fault.New(fault.Invalid, "Choose a role."))
+	}
+	return g, wrong.err()
 }
 
 // withdraw takes a grant back. One that is gone already is as good as withdrawn.
@@ -117,7 +125,7 @@ func (p *Portal) withdraw(v *visit) error {
 		}
 		if text := p.farewell(v, email, left, "see this application"); text != "" {
 			return v.ask("team", question{
-				Heading: "Withdraw this application from " + email + "?", Text: text, Asked: "team/withdraw", Fields: [][2]string{{"email", email}}, Button: "Withdraw from " + email,
+				Heading: "Withdraw this application from " + email + "?", Text: text, Asked: "team/withdraw", Hidden: []hidden{{"email", email}}, Button: "Withdraw from " + email,
 			})
 		}
 	}

@@ -49,7 +49,7 @@ func TestTeam(t *testing.T) {
 	}
 	for _, c := range []struct{ email, role, id, says string }{
 		{"nobody@acme.example", "viewer", "email", "has to add it first"},
-		{"no address", "viewer", "email", "Give an address"},
+		{"no address", "viewer", "email", "must be an address"},
 		{"viewer@acme.example", "owner", "role", "Choose a role"},
 		{"viewer@acme.example", "", "role", "Choose a role"},
 	} {

@@ -1,17 +1,19 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -27,25 +29,19 @@ const (
 
 // callBody is what the page of a test call is told.
 type callBody struct {
-	App        application
-	Endpoints  []option
-	Endpoint   *calledEndpoint // nil: none is chosen
-	Parameters []parameter
-	Problem    string // what kept the call from being made; empty: nothing
-	Result     *callResult
+	App       application
+	Asked     string          // the endpoint's id, as it was typed
+	Endpoints []string        // ids that are offered
+	Endpoint  *calledEndpoint // nil: none is chosen
+	Form      form
+	Problem   string // what kept the call from being made, where the form does not say it; empty: nothing
+	Result    *callResult
 }
 
 // calledEndpoint is the endpoint that is called.
 type calledEndpoint struct {
 	ID, Match, When string
-	Cost            int64
 	Curl            string // a command that calls it, where the portal does not
-}
-
-// parameter is one of an endpoint's pattern.
-type parameter struct {
-	Name string // in the pattern, and in the form with "p." before it
-	field
 }
 
 // callResult is what became of a test call.
@@ -56,27 +52,6 @@ type callResult struct {
 	Good         bool
 	Header       [][2]string
 	Cut          bool // not all of the header is shown
-}
-
-// paces hold each application to doing something once in a while. The zero value holds nobody yet.
-type paces struct {
-	mu   sync.Mutex
-	last map[string]time.Time // guarded by mu: by application
-}
-
-// take reports whether an application may do it now, once in every, and notes that it does.
-func (p *paces) take(application string, every time.Duration, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	maps.DeleteFunc(p.last, func(_ string, last time.Time) bool { return now.Sub(last) >= every || now.Before(last) })
-	if _, soon := p.last[application]; soon {
-		return false
-	}
-	if p.last == nil {
-		p.last = map[string]time.Time{}
-	}
-	p.last[application] = now
-	return true
 }
 
 // mayCall reports whether the portal calls an endpoint: whoever does so must change nothing by it, and meet it by method and path alone.
@@ -119,46 +94,44 @@ func fillIn(pattern string, value func(name string) string) string {
 
 // testCall shows the page of a test call: to choose an endpoint, to fill its parameters in, and what became of it.
 func (p *Portal) testCall(v *visit) error {
-	query := v.r.URL.Query()
-	body, _, err := p.newCall(v, query)
-	if err != nil {
-		return err
-	}
-	if result, ok := p.once.take(*v.session, query.Get("made"), p.Now()).(callResult); ok {
-		body.Result = &result
-	}
-	return p.showCall(v, http.StatusOK, body)
-}
-
-func (p *Portal) showCall(v *visit, status int, body *callBody) error {
-	return v.show(status, "call", page{Title: "Test call · " + displayName(v.app), Body: body})
-}
-
-// newCall returns what a query or a form asks to call; the endpoint is nil where it names none.
-func (p *Portal) newCall(v *visit, asked url.Values) (*callBody, *catalog.Endpoint, error) {
 	if p.Call == nil {
-		return nil, nil, errNotFound
+		return errNotFound
 	}
+	return p.showCall(v, v.r.URL.Query(), nil)
+}
+
+// showCall shows the page, for the call that a query or a form asks for.
+func (p *Portal) showCall(v *visit, asked url.Values, s *sent) error {
 	snapshot := p.Catalog()
-	body := &callBody{App: v.application("analytics")}
-	chosen, known := snapshot.Endpoint(asked.Get("endpoint"))
-	for _, e := range snapshot.Endpoints() {
-		if snapshot.Limits(v.app, e).Application != 0 {
-			body.Endpoints = append(body.Endpoints, option{e.ID, e.ID, known && e == chosen})
+	body := callBody{App: v.application("analytics"), Asked: asked.Get("endpoint")}
+	body.Endpoints = hints(snapshot.Endpoints(), func(e *catalog.Endpoint) (string, bool) { return e.ID, snapshot.Limits(v.app, e).Application != 0 })
+	chosen, known := snapshot.Endpoint(body.Asked)
+	switch {
+	case !known && body.Asked != "" && s == nil:
+		body.Problem = "There is no endpoint of this id."
+	case known:
+		body.Endpoint = &calledEndpoint{ID: chosen.ID, Match: chosen.Match(), When: conditions(snapshot, chosen.ID)}
+		if mayCall(chosen) {
+			body.Form = s.form(p.callForm(v, chosen, asked))
+		} else {
+			body.Endpoint.Curl = p.curl(chosen)
 		}
 	}
-	if !known {
-		return body, nil, nil
+	body.Problem = cmp.Or(body.Problem, s.problem())
+	if result, ok := p.once.take(*v.session, asked.Get("made"), p.Now()).(callResult); ok {
+		body.Result = &result
 	}
-	body.Endpoint = &calledEndpoint{ID: chosen.ID, Match: chosen.Match(), When: conditions(snapshot, chosen.ID), Cost: chosen.Cost}
-	if !mayCall(chosen) {
-		body.Endpoint.Curl = p.curl(chosen)
-		return body, chosen, nil
+	return v.show(s.status(), "call", page{Title: "Test call · " + displayName(v.app), Body: body})
+}
+
+// callForm returns the form of a call to an endpoint, whose fields are its parameters with "p." before them.
+func (p *Portal) callForm(v *visit, e *catalog.Endpoint, asked url.Values) form {
+	f := form{Action: p.applicationPath(v.app.ID, "call"), Button: "Make the call", Hidden: []hidden{{"endpoint", e.ID}}}
+	f.Note = "It is a real call of the application: it goes to the API, and " + count(e.Cost, "call is", "calls are") + " counted. A token of 30 seconds is issued for it."
+	for i, name := range parameters(e.Path) {
+		f.Fields = append(f.Fields, field{ID: "p" + strconv.Itoa(i), Name: "p." + name, Label: name, Help: "One segment of the path.", Value: asked.Get("p." + name), Required: true, Most: maxParameter})
 	}
-	for _, name := range parameters(chosen.Path) {
-		body.Parameters = append(body.Parameters, parameter{name, field{Value: asked.Get("p." + name)}})
-	}
-	return body, chosen, nil
+	return f
 }
 
 // curl returns a command that calls an endpoint, whose parameters and conditions are for the reader to fill in.
@@ -168,7 +141,11 @@ func (p *Portal) curl(e *catalog.Endpoint) string {
 		path = "/"
 	}
 	command := "curl -i"
-	if method != "" && method != http.MethodGet {
+	switch method {
+	case "", http.MethodGet:
+	case http.MethodHead: // with -X HEAD curl waits for a body
+		command = "curl -I"
+	default:
 		command += " -X " + method
 	}
 	return command + " -H 'Authorization: Bearer TOKEN' '" + p.Gateway + strings.ReplaceAll(strings.ReplaceAll(path, "{$}", ""), "'", "%27") + "'"
@@ -176,83 +153,82 @@ func (p *Portal) curl(e *catalog.Endpoint) string {
 
 // makeCall makes one real call, which is counted, and goes on to what became of it.
 func (p *Portal) makeCall(v *visit) error {
+	if p.Call == nil {
+		return errNotFound
+	}
 	form, err := v.form()
 	if err != nil {
 		return err
 	}
-	body, e, err := p.newCall(v, form)
-	if err != nil {
-		return err
-	}
-	if e == nil || !mayCall(e) {
-		body.Problem = "Choose an endpoint that the portal can call."
-		return p.showCall(v, http.StatusUnprocessableEntity, body)
-	}
-	path := body.path(p.Catalog(), e)
-	if path == "" {
-		return p.showCall(v, http.StatusUnprocessableEntity, body)
-	}
-	now := p.Now()
-	if !p.calls.take(v.app.ID, callEvery, now) {
-		body.Problem = "One test call in five seconds: make it again in a moment."
-		return p.showCall(v, http.StatusTooManyRequests, body)
-	}
-	_, secret, err := p.newToken(v, now.Add(callToken))
-	if fault.KindOf(err) == fault.Conflict {
-		body.Problem = wrong(err)
-		return p.showCall(v, http.StatusConflict, body)
+	next, err := p.callOnce(v, form)
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Exhausted, fault.Unavailable:
+		return p.showCall(v, form, &sent{values: form, err: err})
 	}
 	if err != nil {
 		return err
-	}
-	status, header, err := p.Call(v.r.Context(), e.Method, path, secret)
-	if err != nil {
-		p.Log.Warn("a test call could not be made", "application", v.app.ID, "endpoint", e.ID, "err", err)
-		body.Problem = "The gateway did not answer. The call may have been counted all the same: Analytics says so."
-		return p.showCall(v, http.StatusBadGateway, body)
-	}
-	result := newResult(e.Method, path, status, header)
-	next := url.Values{"endpoint": {e.ID}, "made": {p.once.keep(*v.session, result, now)}}
-	for _, parameter := range body.Parameters {
-		next.Set("p."+parameter.Name, parameter.Value)
 	}
 	http.Redirect(v.w, v.r, p.applicationPath(v.app.ID, "call")+"?"+next.Encode(), http.StatusSeeOther)
 	return nil
 }
 
-// path returns the escaped path that the parameters make, and empty where they make none of the endpoint's: why is noted beside them.
-func (b *callBody) path(s *catalog.Snapshot, e *catalog.Endpoint) string {
-	fine := true
-	values := map[string]string{}
-	for i := range b.Parameters {
-		f := &b.Parameters[i]
-		values[f.Name] = f.Value
-		switch {
-		case f.Value == "":
-			f.Problem = "Fill it in."
-		case f.Value == "." || f.Value == "..":
-			f.Problem = "Dots alone are a step in the path, and no segment of one."
-		case len(f.Value) > maxParameter || !registry.ValidID(f.Value):
-			f.Problem = "Up to 256 bytes of UTF-8 without control characters."
-		}
-		fine = fine && f.Problem == ""
+// callOnce makes the call that a form asks for. It returns the query of the page that shows what became of it.
+func (p *Portal) callOnce(v *visit, form url.Values) (next url.Values, err error) {
+	snapshot, now := p.Catalog(), p.Now()
+	e, known := snapshot.Endpoint(form.Get("endpoint"))
+	if !known || !mayCall(e) {
+		return nil, fault.New(fault.Invalid, "Choose an endpoint that the portal can call.")
 	}
-	if !fine {
-		return ""
-	}
-	path := fillIn(e.Path, func(name string) string { return values[name] })
-	normal, err := s.NormalizePath(path)
-	if err == nil {
-		var met *catalog.Endpoint
-		if met, err = s.Match(normal, e.Method, http.Header{}, ""); err == nil && met.ID != e.ID {
-			err = fault.New(fault.Conflict, "A call of this path would meet the endpoint %s, not this one", met.ID)
-		}
-	}
+	path, err := readPath(snapshot, e, form)
 	if err != nil {
-		b.Problem = wrong(err)
-		return ""
+		return nil, err
 	}
-	return path
+	if wait := p.calls.take(v.app.ID, now); wait > 0 {
+		return nil, fault.Wrap(fault.Exhausted, identity.Wait(wait), "One test call in five seconds: make it again in a moment.")
+	}
+	_, secret, err := p.newToken(v, now.Add(callToken))
+	if err != nil {
+		return nil, err
+	}
+	status, header, err := p.Call(v.r.Context(), e.Method, path, secret)
+	if err != nil {
+		p.Log.Warn("a test call could not be made", "application", v.app.ID, "endpoint", e.ID, "err", err)
+		return nil, fault.Wrap(fault.Unavailable, err, "The gateway did not answer. The call may have been counted all the same: Analytics says so.")
+	}
+	next = url.Values{"endpoint": {e.ID}, "made": {p.once.keep(*v.session, newResult(e.Method, path, status, header), now)}}
+	for _, name := range parameters(e.Path) {
+		next.Set("p."+name, form.Get("p."+name))
+	}
+	return next, nil
+}
+
+// readPath returns the escaped path that a form's parameters make of an endpoint's pattern.
+func readPath(s *catalog.Snapshot, e *catalog.Endpoint, form url.Values) (string, error) {
+	wrong := fieldErrors{}
+	for _, name := range parameters(e.Path) {
+		name = "p." + name
+		switch value := form.Get(name); {
+		case value == "":
+			wrong.add(name, fault.New(fault.Invalid, "Fill it in."))
+		case value == "." || value == "..":
+			wrong.add(name, fault.New(fault.Invalid, "Dots alone are a step in the path, and no segment of one."))
+		case len(value) > maxParameter || !registry.ValidID(value):
+			wrong.add(name, fault.New(fault.Invalid, "Up to %d bytes of UTF-8 without control characters.", maxParameter))
+		}
+	}
+	if err := wrong.err(); err != nil {
+		return "", err
+	}
+	path := fillIn(e.Path, func(name string) string { return form.Get("p." + name) })
+	normal, err := s.NormalizePath(path)
+	if err != nil {
+		return "", err
+	}
+	met, err := s.Match(normal, e.Method, http.Header{}, "")
+	if err == nil && met.ID != e.ID {
+		err = fault.New(fault.Conflict, "A call of this path would meet the endpoint %s, not this one", met.ID)
+	}
+	return path, err
 }
 
 // newResult returns what is shown of an answer: of its headers as much as anybody reads.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -32,7 +33,7 @@ func TestTestCall(t *testing.T) {
 		t.Error("the Analytics tab does not lead to it")
 	}
 	page := b.get("/apps/acme/call?endpoint=posts.find")
-	if !strings.Contains(page.body, "2 calls are counted") || strings.Contains(page.body, "<option>secret") || !strings.Contains(page.body, "<option selected>posts.find") {
+	if !strings.Contains(page.body, "2 calls are counted") || strings.Contains(page.body, `<option value="secret">`) || !strings.Contains(page.body, `<option value="posts.search">`) || !strings.Contains(page.body, `value="posts.find"`) {
 		t.Errorf("%s", page.body)
 	}
 	page, location := b.follow("/apps/acme/call", url.Values{"endpoint": {"posts.find"}})
@@ -104,7 +105,7 @@ func TestTestCallWithoutAnswer(t *testing.T) {
 		}
 	})
 	got := s.browser("admin@acme.example").post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}})
-	if got.status != 502 || strings.Contains(got.body, "10.1.2.3") || !strings.Contains(got.body, "did not answer") {
+	if got.status != 503 || strings.Contains(got.body, "10.1.2.3") || !strings.Contains(got.body, "did not answer") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	none := openSite(t, callable, func(o *Options) { o.Call = nil }).browser("admin@acme.example")
@@ -117,5 +118,15 @@ func TestLongAnswer(t *testing.T) {
 	header := http.Header{"A": {strings.Repeat("a", 100)}, "B": {strings.Repeat("b", maxShown)}, "C": {"c"}}
 	if got := newResult("GET", "/", 200, header); !got.Cut || len(got.Header) != 1 {
 		t.Errorf("%d headers are shown", len(got.Header))
+	}
+}
+
+// With -X HEAD curl would wait for a body that does not come.
+func TestCurl(t *testing.T) {
+	s := openSite(t, sample)
+	for method, want := range map[string]string{"": "curl -i -H ", "GET": "curl -i -H ", "HEAD": "curl -I -H ", "POST": "curl -i -X POST -H "} {
+		if got := s.portal.curl(&catalog.Endpoint{ID: "x", Method: method, Path: "/x"}); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", method, got)
+		}
 	}
 }

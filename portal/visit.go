@@ -2,13 +2,16 @@ package portal
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
-	"slices"
+	"strconv"
+	"time"
 
 	"github.com/perdiem/perdiem/answer"
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -78,6 +81,8 @@ func (v *visit) enter(id string) error {
 		return errNotFound
 	case to.needs == mayChange && role != registry.Admin:
 		return fault.New(fault.Forbidden, "Your account may look at this application, and not change it.")
+	case to.needs == mayChange && to.method == http.MethodPost:
+		return v.keepPace()
 	default:
 		return nil
 	}
@@ -96,6 +101,10 @@ func (v *visit) fail(err error) {
 		v.w.Header().Set("Allow", join(methods.methods()))
 		status, message = http.StatusMethodNotAllowed, "This page cannot be asked for by "+v.r.Method+"."
 	}
+	if errors.Is(err, errTooLong) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	v.sayWait(err)
 	if status == http.StatusInternalServerError || status == http.StatusServiceUnavailable {
 		if v.r.Context().Err() != nil {
 			return // whoever asked is gone, and what was waited for gave up
@@ -116,14 +125,21 @@ func (v *visit) fail(err error) {
 	}
 }
 
+// sayWait tells programs when to try again, where an error says that.
+func (v *visit) sayWait(err error) {
+	if wait, ok := errors.AsType[identity.Wait](err); ok {
+		v.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(time.Duration(wait).Seconds()))))
+	}
+}
+
 // next returns the query with which the page of signing in goes on to the one that was asked for.
 func (v *visit) next() string {
 	if v.r.Method != http.MethodGet {
 		return ""
 	}
-	asked := v.r.URL.RequestURI()
-	if slices.Contains([]string{"/", "/apps", v.portal.base + "/apps"}, asked) { // it goes there anyway
+	asked := v.portal.stripped(v.r.URL.RequestURI())
+	if asked == "/" || asked == "/apps" { // it goes there anyway
 		return ""
 	}
-	return "?" + url.Values{"next": {asked}}.Encode()
+	return "?" + url.Values{"next": {v.portal.path(asked)}}.Encode()
 }

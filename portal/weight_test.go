@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perdiem/perdiem/internal/testkit"
 	"github.com/perdiem/perdiem/usage"
 )
 
 // TestWeight shows what the Analytics tab of an application weighs that calls 200 endpoints and has 30 days of history: at most 60 KiB over the wire
-// with all that belongs to it. How long the server takes is logged.
+// with all that belongs to it, and 50 ms of the server.
 func TestWeight(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("catch_all: {application: 1000, member: 100}\napplications: [{id: acme}]\nendpoints:\n")
@@ -29,7 +30,7 @@ func TestWeight(t *testing.T) {
 	r.Header.Set("Accept-Encoding", "gzip, deflate, br")
 	took := time.Hour
 	var page reply
-	for range 5 {
+	for range 10 { // the best: what else the machine does makes none of them faster
 		began := time.Now()
 		page = b.do(r)
 		took = min(took, time.Since(began))
@@ -42,6 +43,9 @@ func TestWeight(t *testing.T) {
 		weight += min(len(f.gzip), len(f.content))
 	}
 	t.Logf("%d bytes, of which the page has %d, in %v", weight, len(page.body), took)
+	if took > 50*time.Millisecond && !testkit.Race {
+		t.Errorf("the server takes %v", took)
+	}
 	if weight > 60<<10 {
 		t.Errorf("%d bytes over the wire", weight)
 	}
