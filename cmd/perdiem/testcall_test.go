@@ -123,7 +123,7 @@ func TestPortalCredentials(t *testing.T) {
 
 			// The newest token is the test call's.
 			s.do(chromedp.Navigate(s.url("/apps/acme/credentials")), chromedp.WaitVisible("#tokens"))
-			s.do(chromedp.Click(`#tokens tr:nth-child(2) button`), chromedp.WaitVisible(".confirm"), chromedp.Click("button.grave"), chromedp.WaitVisible(".done"))
+			s.do(chromedp.Click(`#tokens tr:nth-child(2) button`), chromedp.WaitVisible(".confirm"), chromedp.Click("button.danger"), chromedp.WaitVisible(".done"))
 			if status := s.call(); status != 401 {
 				t.Errorf("a call with the revoked token: %d", status)
 			}
