@@ -19,7 +19,7 @@
 //
 // Answers that are late because the node itself has too little of the machine's processors are told from those by a timer of its own, which is late then too.
 //
-// What a limiter cannot do: call back what it has let in before it noticed (it takes about a second), or tell an upstream that is down
+// What a limiter cannot do: call back what it has let in before it noticed (it takes about a second, and two where there was trouble from the first call on), or tell an upstream that is down
 // from one that is slow for one application.
 package protect
 
