@@ -55,6 +55,8 @@ func TestRoutes(t *testing.T) {
 		{"DELETE /admin/v1/tokens", "id=tok_0", "", 401, 401, 404},
 		{"GET /admin/v1/alerts", "application=acme", "", 401, 401, 200},
 		{"PUT /admin/v1/alerts", "", `{"application": "acme", "mail": ["ops@acme.example"]}`, 401, 401, 200},
+		{"POST /admin/v1/alerts/secret", "", `{"application": "acme"}`, 401, 401, 409}, // it has no webhook
+		{"POST /admin/v1/alerts/test", "", `{"application": "acme"}`, 401, 401, 200},
 		{"GET /admin/v1/usage", "application=acme", "", 401, 401, 200},
 		{"GET /admin/v1/history/hours", "application=acme", "", 401, 401, 200},
 		{"GET /admin/v1/history/days", "application=acme", "", 401, 401, 200},

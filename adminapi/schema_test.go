@@ -93,7 +93,8 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 	for _, op := range d.operations {
-		if mutates := op.method != http.MethodGet && op.id != "make-backup"; mutates != changed[op.id] {
+		// A backup is read, and a test of alerts goes to whoever delivers them, which the host does not.
+		if mutates := op.method != http.MethodGet && op.id != "make-backup" && op.id != "test-alerts"; mutates != changed[op.id] {
 			t.Errorf("%s %s changed something: %v", op.method, op.id, changed[op.id])
 		}
 		for _, status := range slices.Sorted(maps.Keys(op.answers)) {

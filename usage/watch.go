@@ -202,8 +202,16 @@ func (a *Alerts) Follow(ctx context.Context) {
 	}
 }
 
-// Close raises what has come to a threshold until now.
-func (a *Alerts) Close(ctx context.Context) error { return a.look(ctx) }
+// Close raises what has come to a threshold until now. Where nothing has, the store is not asked.
+func (a *Alerts) Close(ctx context.Context) error {
+	a.mu.Lock()
+	waits := a.today.waiting > 0 || a.over != nil && a.over.waiting > 0
+	a.mu.Unlock()
+	if !waits {
+		return nil
+	}
+	return a.look(ctx)
+}
 
 // look raises what has come to a threshold.
 func (a *Alerts) look(ctx context.Context) error {
