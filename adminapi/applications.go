@@ -51,7 +51,7 @@ type (
 	applicationOutput   struct{ Body Application }
 	applicationsOutput  struct{ Body ApplicationPage }
 	setApplicationInput struct {
-		DryInput
+		EditInput
 		Body ApplicationSettings
 	}
 )
@@ -82,10 +82,11 @@ func (a *API) registerApplications(api huma.API) {
 		}
 		return &applicationOutput{Body: Application{ApplicationSummary: newApplicationSummary(app, origin), Limits: newOverrideLimits(app.Overrides)}}, nil
 	})
-	put := a.operation("set-application", http.MethodPut, "applications", "Set an application's name, tier, suspension or shadow mode, or add an application", http.StatusRequestEntityTooLarge)
+	put := a.operation("set-application", http.MethodPut, "applications", "Set an application's name, tier, suspension or shadow mode, or add an application",
+		http.StatusConflict, http.StatusRequestEntityTooLarge)
 	put.Description = "What is told goes before the file's until it is taken back by revert-amendment. Where there is no such application it is added, and lies under a file's of the same id."
 	huma.Register(api, put, func(ctx context.Context, in *setApplicationInput) (*editOutput, error) {
-		return a.answerEdit(ctx, put.OperationID, registry.PutApplication(in.Body), in.DryRun)
+		return a.answerEdit(ctx, put.OperationID, registry.PutApplication(in.Body), in.EditInput)
 	})
 	a.registerRemove(api, registry.Application, "applications", "Remove an application that was added at run time",
 		"Its tokens are revoked, and its overrides go, unless a file has it too. One that is let in by unknown_applications comes back with its next token: suspend it instead.")

@@ -14,6 +14,7 @@ import (
 type Edited struct {
 	Changes []string `json:"changes" nullable:"false" doc:"Such as '~ endpoint posts.create member 150 -> 200'. Empty: nothing changes for whoever calls."`
 	Touched Touched  `json:"touched"`
+	Digest  string   `json:"digest" doc:"Names all that changes and all that is touched. The same edit with it as expect is made only if that is still so."`
 }
 
 // Touched says whose limits an edit changes.
@@ -44,21 +45,28 @@ type DryInput struct {
 	DryRun bool `query:"dryRun" doc:"Change nothing, and tell what would change and whom that would touch."`
 }
 
+// EditInput is how an edit is made.
+type EditInput struct {
+	DryInput
+	Expect string `query:"expect" maxLength:"64" doc:"The digest of a dry run: the edit is made only if it still changes and touches the same, and is a conflict otherwise."`
+}
+
 type editOutput struct{ Body Edited }
 
 // edit makes an edit, and has it hold on this node.
-func (a *API) edit(ctx context.Context, e registry.Edit, dryRun bool) (Edited, error) {
-	edited, err := a.Registry.Edit(ctx, e, registry.EditOptions{Actor: actor(ctx), DryRun: dryRun})
+func (a *API) edit(ctx context.Context, e registry.Edit, in EditInput) (Edited, error) {
+	edited, err := a.Registry.Edit(ctx, e, registry.EditOptions{Actor: actor(ctx), DryRun: in.DryRun, Expect: in.Expect})
 	if err != nil {
 		return Edited{}, err
 	}
-	if !dryRun {
+	if !in.DryRun {
 		if err := a.changed(ctx); err != nil {
 			return Edited{}, err
 		}
 	}
 	out := Edited{
 		Changes: make([]string, len(edited.Changes)),
+		Digest:  edited.Digest,
 		Touched: Touched{Applications: edited.Touched.Applications, Limits: edited.Touched.Limits, First: make([]Touch, len(edited.Touched.First))},
 	}
 	for i, c := range edited.Changes {
@@ -71,8 +79,8 @@ func (a *API) edit(ctx context.Context, e registry.Edit, dryRun bool) (Edited, e
 }
 
 // answerEdit makes an edit and answers with what it changed.
-func (a *API) answerEdit(ctx context.Context, operation string, e registry.Edit, dryRun bool) (*editOutput, error) {
-	edited, err := a.edit(ctx, e, dryRun)
+func (a *API) answerEdit(ctx context.Context, operation string, e registry.Edit, in EditInput) (*editOutput, error) {
+	edited, err := a.edit(ctx, e, in)
 	if err != nil {
 		return nil, a.fail(ctx, operation, err)
 	}
@@ -80,7 +88,7 @@ func (a *API) answerEdit(ctx context.Context, operation string, e registry.Edit,
 }
 
 type removeInput struct {
-	DryInput
+	EditInput
 	ID string `query:"id" required:"true" minLength:"1" maxLength:"256" doc:"The id."`
 }
 
@@ -89,21 +97,22 @@ func (a *API) registerRemove(api huma.API, noun registry.Noun, path, summary, de
 	op := a.operation("remove-"+string(noun), http.MethodDelete, path, summary, http.StatusNotFound, http.StatusConflict)
 	op.Description = description
 	huma.Register(api, op, func(ctx context.Context, in *removeInput) (*editOutput, error) {
-		return a.answerEdit(ctx, op.OperationID, registry.Remove{Noun: noun, ID: in.ID}, in.DryRun)
+		return a.answerEdit(ctx, op.OperationID, registry.Remove{Noun: noun, ID: in.ID}, in.EditInput)
 	})
 }
 
 type revertInput struct {
-	DryInput
+	EditInput
 	Noun  string `query:"noun" required:"true" enum:"endpoint,tier,application" doc:"Of which kind the item is."`
 	ID    string `query:"id" required:"true" minLength:"1" maxLength:"256" doc:"The item's id."`
 	Field string `query:"field" maxLength:"300" doc:"What of it, as an origin tells it: member; of a tier posts.create, or posts.create member. Left out: all."`
 }
 
 func (a *API) registerAmendments(api huma.API) {
-	op := a.operation("revert-amendment", http.MethodDelete, "amendments", "Take back what was set at run time of an endpoint, a tier or an application", http.StatusNotFound)
+	op := a.operation("revert-amendment", http.MethodDelete, "amendments", "Take back what was set at run time of an endpoint, a tier or an application",
+		http.StatusNotFound, http.StatusConflict)
 	op.Description = "What the file says, or what the item was added with, holds again."
 	huma.Register(api, op, func(ctx context.Context, in *revertInput) (*editOutput, error) {
-		return a.answerEdit(ctx, op.OperationID, registry.Revert{Noun: registry.Noun(in.Noun), ID: in.ID, Field: in.Field}, in.DryRun)
+		return a.answerEdit(ctx, op.OperationID, registry.Revert{Noun: registry.Noun(in.Noun), ID: in.ID, Field: in.Field}, in.EditInput)
 	})
 }

@@ -41,6 +41,22 @@ func (h *host) edit(method, target, body string) adminapi.Edited {
 	return made
 }
 
+// An edit that is to do what its dry run told is not made once it would do something else.
+func TestEditAsExpected(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	const target, body = "/admin/v1/endpoints", `{"id": "posts.create", "limits": {"member": 200}}`
+	var told adminapi.Edited
+	h.want(200, h.ask("PUT", target+"?dryRun=true", body), &told)
+	if told.Digest == "" {
+		t.Fatal("a dry run has no digest")
+	}
+	h.want(204, h.ask("PUT", "/admin/v1/overrides", `{"application": "acme", "endpoint": "posts.create", "limits": {"member": 7}}`), nil)
+	h.want(409, h.ask("PUT", target+"?expect="+told.Digest, body), nil)
+	h.want(200, h.ask("PUT", target+"?dryRun=true", body), &told)
+	h.want(200, h.ask("PUT", target+"?expect="+told.Digest, body), nil)
+}
+
 func (h *host) wantChanges(e adminapi.Edited, want ...string) {
 	h.t.Helper()
 	if diff := cmp.Diff(want, e.Changes); diff != "" {

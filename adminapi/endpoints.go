@@ -51,7 +51,7 @@ type (
 	endpointOutput   struct{ Body Endpoint }
 	endpointsOutput  struct{ Body EndpointPage }
 	setEndpointInput struct {
-		DryInput
+		EditInput
 		Body EndpointSettings
 	}
 )
@@ -90,7 +90,7 @@ func (a *API) registerEndpoints(api huma.API) {
 		if in.Body.When != nil {
 			e.When = &catalog.Conditions{Header: in.Body.When.Header, Query: in.Body.When.Query}
 		}
-		return a.answerEdit(ctx, put.OperationID, e, in.DryRun)
+		return a.answerEdit(ctx, put.OperationID, e, in.EditInput)
 	})
 	a.registerRemove(api, registry.Endpoint, "endpoints", "Remove an endpoint that was added at run time",
 		"What it matched is counted under the endpoint that matches next, in the end the catch-all. Overrides for it go, unless a file has it too.")

@@ -106,7 +106,7 @@ func (a *API) overrides(ctx context.Context, in *overridesInput) (OverridePage, 
 // answerOverride changes an override by change, which does not read the whole catalog as an edit does, or only tells what the edit would change.
 func (a *API) answerOverride(ctx context.Context, operation string, dryRun bool, e registry.Edit, change func() error) (*overrideOutput, error) {
 	if dryRun {
-		edited, err := a.edit(ctx, e, dryRun)
+		edited, err := a.edit(ctx, e, EditInput{DryInput: DryInput{DryRun: true}})
 		if err != nil {
 			return nil, a.fail(ctx, operation, err)
 		}

@@ -116,7 +116,7 @@ var problems = map[int]string{
 	http.StatusBadRequest:            "The request is not as it is described here, or what it asks for makes no sense.",
 	http.StatusUnauthorized:          "There is no operator's key, or it does not hold.",
 	http.StatusNotFound:              "Something named is not there.",
-	http.StatusConflict:              "It belongs to the catalog's file, or is under way.",
+	http.StatusConflict:              "It belongs to the catalog's file, is under way, or would change something else than was expected.",
 	http.StatusRequestEntityTooLarge: "The body is larger than what is read.",
 	http.StatusTooManyRequests:       "Too many passwords are being set or tried at the moment; with Retry-After.",
 	http.StatusInternalServerError:   "A defect of perdiem's; the log tells more.",

@@ -46,7 +46,7 @@ type (
 	tierOutput   struct{ Body Tier }
 	tiersOutput  struct{ Body TierPage }
 	setTierInput struct {
-		DryInput
+		EditInput
 		Body TierSettings
 	}
 )
@@ -83,7 +83,8 @@ func (a *API) registerTiers(api huma.API) {
 			Limits:      newOverrideLimits(t.Limits),
 		}}, nil
 	})
-	put := a.operation("set-tier", http.MethodPut, "tiers", "Set a tier's limits, or add a tier", http.StatusNotFound, http.StatusRequestEntityTooLarge)
+	put := a.operation("set-tier", http.MethodPut, "tiers", "Set a tier's limits, or add a tier",
+		http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge)
 	put.Description = "What is told goes before the file's until it is taken back by revert-amendment. Where there is no such tier it is added, and lies under a file's of the same name."
 	put.MaxBodyBytes = maxTier
 	huma.Register(api, put, func(ctx context.Context, in *setTierInput) (*editOutput, error) {
@@ -91,7 +92,7 @@ func (a *API) registerTiers(api huma.API) {
 		for id, l := range in.Body.Limits {
 			limits[id] = l.partial()
 		}
-		return a.answerEdit(ctx, put.OperationID, registry.PutTier{Name: in.Body.Name, Limits: limits}, in.DryRun)
+		return a.answerEdit(ctx, put.OperationID, registry.PutTier{Name: in.Body.Name, Limits: limits}, in.EditInput)
 	})
 	a.registerRemove(api, registry.Tier, "tiers", "Remove a tier that was added at run time", "Not while an application is in it.")
 }

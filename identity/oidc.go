@@ -136,7 +136,7 @@ func (o *OIDC) Begin(ctx context.Context, secret string, from netip.Addr) (addre
 }
 
 // Finish returns the account of somebody who comes back from the issuer with an answer to what [OIDC.Begin] asked with the same secret, and makes one where
-// there is none. from is the client's address. An answer is good once, whatever comes of it. [ErrNotBegun] where the answer is none to that, and nothing was done;
+// there is none. from is the client's address. An answer is good once, whatever comes of it but [fault.Exhausted]. [ErrNotBegun] where the answer is none to that, and nothing was done;
 // [fault.Unauthorized] also where the answer was brought before, or the issuer says no; [fault.Forbidden] where the issuer does not vouch for an email;
 // [fault.Unavailable] where issuer or registry cannot be reached; [fault.Conflict] where there are too many accounts; [fault.Exhausted] as in [OIDC.Begin].
 func (o *OIDC) Finish(ctx context.Context, secret string, answer url.Values, from netip.Addr) (account registry.Account, err error) {

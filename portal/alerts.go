@@ -46,14 +46,11 @@ func (p *Portal) showAlerts(v *visit, s *sent) error {
 		return err
 	}
 	body := alertsBody{
-		App: v.application("alerts"), MayChange: v.mayChange(), At: percentages(set.At()), To: set.Mail, HasWebhook: set.WebhookURL != "",
+		App: v.application("alerts"), MayChange: v.mayChange(), At: percentages(set.At()), To: set.Mail, HasWebhook: set.WebhookURL != "", Webhook: set.WebhookHost(),
 		NewSecret: p.applicationPath(v.app.ID, "alerts/secret"),
 	}
 	if len(set.Channels()) > 0 {
 		body.Test = p.applicationPath(v.app.ID, "alerts/test")
-	}
-	if u, err := url.Parse(set.WebhookURL); err == nil {
-		body.Webhook = u.Host
 	}
 	if body.MayChange {
 		body.Form = s.form(p.alertsForm(v, set))
@@ -61,7 +58,7 @@ func (p *Portal) showAlerts(v *visit, s *sent) error {
 	shown := page{Title: "Alerts · " + displayName(v.app)}
 	switch query := v.r.URL.Query(); {
 	case query.Has("saved"):
-		body.Done = "Saved. Alerts go by it from the next call on that comes to a threshold." + p.unmailed(set)
+		body.Done = "Saved, and it holds from now on. Limits that are past a threshold already are told of with their next call, members near theirs at once." + p.unmailed(set)
 	case query.Get("tested") == "0":
 		body.Done = "There is nobody to send a test to." + p.unmailed(set)
 	case query.Has("tested"):

@@ -64,7 +64,9 @@ func (p *Portal) finishOIDC(v *visit) error {
 		}
 		return v.failOIDC(a, err)
 	}
-	v.keepAttempt("", -1) // an answer is good once
+	if fault.KindOf(err) != fault.Exhausted { // an answer is good once; this one was not looked at, and may be brought again
+		v.keepAttempt("", -1)
+	}
 	if err == nil {
 		err = v.signedIn(account)
 	}
@@ -84,6 +86,7 @@ func (v *visit) failOIDC(a attempt, err error) error {
 	case http.StatusUnauthorized, http.StatusConflict:
 		status = http.StatusForbidden
 	}
+	v.sayWait(err)
 	return v.showSignIn(status, signInPage{Next: a.next, Problem: fault.Message(err)})
 }
 

@@ -267,6 +267,34 @@ func TestOIDCErrors(t *testing.T) {
 	}
 }
 
+// Where too many sign-ins from a network came to nothing, an answer is not looked at, and can be brought again.
+func TestOIDCHasAPace(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	s := openOIDCSite(t, issuer)
+	issuer.Person(t, map[string]any{"sub": "1", "email": "viewer@acme.example", "email_verified": true})
+	b := s.browser("")
+	back := b.atIssuer(b.get("/signin/oidc").header.Get("Location"))
+	waits := func(got reply) bool { return got.status == 429 && got.header.Get("Retry-After") != "" }
+	for i := 0; ; i++ {
+		if i == 200 {
+			t.Fatal("nobody is made to wait")
+		}
+		hostile := s.browser("")
+		begun := hostile.get("/signin/oidc")
+		if waits(begun) {
+			break
+		}
+		to, err := url.Parse(begun.header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hostile.get("/signin/callback?" + url.Values{"state": {to.Query().Get("state")}, "code": {"junk"}}.Encode())
+	}
+	if got := b.get(back); !waits(got) || len(got.header.Values("Set-Cookie")) > 0 {
+		t.Errorf("an answer that was not looked at: %d %v", got.status, got.header)
+	}
+}
+
 // openOIDCSiteDown is a site whose issuer was never reached.
 func openOIDCSiteDown(t *testing.T, issuer *testkit.Issuer) *site {
 	t.Helper()

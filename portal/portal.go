@@ -107,9 +107,9 @@ type Portal struct {
 	once        once
 	near        nearMembers
 
-	formsByAccount, formsByApp *paces // of forms that change something of an application
-	calls                      *paces // test calls, by application
-	alertTests                 *paces // by application
+	forms      *paces // that change something of an application, by account
+	calls      *paces // test calls, by application
+	alertTests *paces // by application
 
 	warnInsecure sync.Once // that sessions are begun without TLS
 }
@@ -144,8 +144,8 @@ func New(o Options) (*Portal, error) {
 	p := &Portal{
 		Options: o, base: strings.TrimRight(o.URL.EscapedPath(), "/"), routes: routes(), crossOrigin: http.NewCrossOriginProtection(),
 		// Unless nobody but this machine can read along.
-		secure:         o.URL.Scheme == "https" || !netaddr.IsLoopback(o.URL.Hostname()),
-		formsByAccount: newPaces(formsAtOnce, formEvery), formsByApp: newPaces(formsAtOnce, formEvery), calls: newPaces(1, callEvery), alertTests: newPaces(1, testEvery),
+		secure: o.URL.Scheme == "https" || !netaddr.IsLoopback(o.URL.Hostname()),
+		forms:  newPaces(formsAtOnce, formEvery), calls: newPaces(1, callEvery), alertTests: newPaces(1, testEvery),
 	}
 	if err := p.crossOrigin.AddTrustedOrigin(o.URL.Scheme + "://" + o.URL.Host); err != nil {
 		return nil, err

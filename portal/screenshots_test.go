@@ -185,7 +185,7 @@ func ill(o *Options) {
 
 // rest has nobody wait for the pace of forms, which one look would else keep the next from.
 func (p *Portal) rest() {
-	for _, all := range []*paces{p.formsByAccount, p.formsByApp, p.calls, p.alertTests} {
+	for _, all := range []*paces{p.forms, p.calls, p.alertTests} {
 		all.mu.Lock()
 		clear(all.rested)
 		all.mu.Unlock()

@@ -3,6 +3,7 @@ package portal
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -161,8 +162,8 @@ func (p *Portal) makeCall(v *visit) error {
 		return err
 	}
 	next, err := p.callOnce(v, form)
-	switch fault.KindOf(err) {
-	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Exhausted, fault.Unavailable:
+	if isFormError(err) || fault.KindOf(err) == fault.Exhausted || errors.Is(err, errNoAnswer) {
+		v.sayWait(err)
 		return p.showCall(v, form, &sent{values: form, err: err})
 	}
 	if err != nil {
@@ -171,6 +172,8 @@ func (p *Portal) makeCall(v *visit) error {
 	http.Redirect(v.w, v.r, p.applicationPath(v.app.ID, "call")+"?"+next.Encode(), http.StatusSeeOther)
 	return nil
 }
+
+var errNoAnswer = fault.New(fault.Unavailable, "The gateway did not answer. The call may have been counted all the same: Analytics says so.")
 
 // callOnce makes the call that a form asks for. It returns the query of the page that shows what became of it.
 func (p *Portal) callOnce(v *visit, form url.Values) (next url.Values, err error) {
@@ -193,7 +196,7 @@ func (p *Portal) callOnce(v *visit, form url.Values) (next url.Values, err error
 	status, header, err := p.Call(v.r.Context(), e.Method, path, secret)
 	if err != nil {
 		p.Log.Warn("a test call could not be made", "application", v.app.ID, "endpoint", e.ID, "err", err)
-		return nil, fault.Wrap(fault.Unavailable, err, "The gateway did not answer. The call may have been counted all the same: Analytics says so.")
+		return nil, errNoAnswer
 	}
 	next = url.Values{"endpoint": {e.ID}, "made": {p.once.keep(*v.session, newResult(e.Method, path, status, header), now)}}
 	for _, name := range parameters(e.Path) {

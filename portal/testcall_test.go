@@ -50,7 +50,7 @@ func TestTestCall(t *testing.T) {
 	if e := s.audited(); e.Actor != "admin@acme.example" || e.Action != registry.ActionIssueToken {
 		t.Errorf("the audit says %+v", e)
 	}
-	if got := b.post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}}); got.status != 429 || len(s.called) != 1 || !strings.Contains(got.body, "in five seconds") {
+	if got := b.post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}}); got.status != 429 || len(s.called) != 1 || !strings.Contains(got.body, "in five seconds") || got.header.Get("Retry-After") != "5" {
 		t.Errorf("a second one at once: %d", got.status)
 	}
 }

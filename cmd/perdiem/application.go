@@ -145,7 +145,7 @@ func (c applicationAddCommand) Run(p *program) error {
 	} else if known {
 		return fmt.Errorf("application %s is in the catalog already: perdiem application set changes it", c.ID)
 	}
-	return edit(p, node, http.MethodPut, c.query(), c.settings(c.ID))
+	return editApplication(p, node, http.MethodPut, c.query(), c.settings(c.ID))
 }
 
 type applicationSetCommand struct {
@@ -175,7 +175,7 @@ func (c applicationSetCommand) Run(p *program) error {
 	} else if !known {
 		return fmt.Errorf("there is no application %s: perdiem application add adds it", c.ID)
 	}
-	return edit(p, node, http.MethodPut, c.query(), c.settings(c.ID))
+	return editApplication(p, node, http.MethodPut, c.query(), c.settings(c.ID))
 }
 
 type applicationRemoveCommand struct {
@@ -190,11 +190,11 @@ func (c applicationRemoveCommand) Run(p *program) error {
 	}
 	query := c.query()
 	query.Set("id", c.ID)
-	return edit(p, node, http.MethodDelete, query, nil)
+	return editApplication(p, node, http.MethodDelete, query, nil)
 }
 
-// edit makes an edit of an application, and prints what it changes, as apply does.
-func edit(p *program, node *client, method string, query url.Values, body any) error {
+// editApplication makes an edit of an application, and prints what it changes, as apply does.
+func editApplication(p *program, node *client, method string, query url.Values, body any) error {
 	var edited adminapi.Edited
 	if err := node.call(method, "applications", query, body, &edited); err != nil {
 		return err
