@@ -48,6 +48,9 @@ func (c connection) open(p *program) (*client, error) {
 	}
 	if server, set := p.getenv(serverEnv); set && c.Config == "" && c.Server == "" {
 		c.Server = server
+		if _, err := os.Stat(defaultConfig); err == nil {
+			fmt.Fprintf(p.stderr, "perdiem: %s is asked, as %s says, and not the node of ./%s: unset the variable, or say -c %s, to ask that\n", server, serverEnv, defaultConfig, defaultConfig)
+		}
 	}
 	if c.Config == "" && c.Server == "" {
 		if _, err := os.Stat(defaultConfig); err == nil {

@@ -197,7 +197,8 @@ func (n *node) swapped(s *catalog.Snapshot) {
 	n.telemetry.SetEndpoints(ids)
 }
 
-// logChanges logs what was changed, and returns how much that was. What was kept is logged when it was not the last time, too.
+// logChanges logs what was changed, and returns how much that was. What was kept is logged when it was not the last time, too. An application that
+// is gone is a warning, with what went with it: one wrong letter in its id does that, and a right one does not bring back its tokens.
 func (n *node) logChanges(changes []catalog.Change) (made int) {
 	kept := map[catalog.Change]bool{}
 	for _, c := range changes {
@@ -206,7 +207,11 @@ func (n *node) logChanges(changes []catalog.Change) (made int) {
 		} else if kept[c] = true; n.kept[c] {
 			continue
 		}
-		n.log.Info("catalog changed", "change", c.String())
+		level := slog.LevelInfo
+		if c.Op == catalog.Removed && c.Noun == "application" {
+			level = slog.LevelWarn
+		}
+		n.log.Log(context.Background(), level, "catalog changed", "change", c.String())
 	}
 	n.kept = kept
 	return made

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,6 +25,9 @@ type usageCommand struct {
 
 // Validate is called by kong.
 func (c usageCommand) Validate() error {
+	if c.App == "" {
+		return errors.New("name the application, as in: perdiem usage acme")
+	}
 	if err := checkID("application", c.App); err != nil {
 		return err
 	}

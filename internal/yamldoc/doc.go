@@ -203,6 +203,12 @@ func (k *keyCount) item(column int) {
 	}
 }
 
+// syntaxHints say what is behind an error of the parser's more often than not.
+var syntaxHints = map[string]string{
+	"',' or '}' must be specified":                   ": quote a value that has braces, as in match: \"GET /a/{id}\"",
+	"tab character cannot use as a map key directly": ": indent with blanks",
+}
+
 // syntax reports the parser's error: one problem, in one line. What is refused by name in the same line explains it better.
 func (d *Doc) syntax(err error) {
 	placed, ok := err.(interface {
@@ -217,7 +223,7 @@ func (d *Doc) syntax(err error) {
 	if slices.ContainsFunc(d.problems, func(p Problem) bool { return p.Line == at.Line }) {
 		return
 	}
-	d.report(at.Line, at.Column, "not YAML: %s", placed.GetMessage())
+	d.report(at.Line, at.Column, "not YAML: %s%s", placed.GetMessage(), syntaxHints[placed.GetMessage()])
 }
 
 // adopt takes the one document of a file as the root.

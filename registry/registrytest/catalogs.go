@@ -130,8 +130,8 @@ func testDryRun(t *testing.T, f *fixture) {
 	token := f.issue(t, registry.NewToken{Application: "acme"})
 	c.Applications = c.Applications[1:]
 	changes, err = f.Apply(t.Context(), c, registry.ApplyOptions{DryRun: true})
-	if err != nil || len(changes) == 0 {
-		t.Errorf("Apply: %v, %v", changes, err)
+	if lost := (catalog.Change{Op: catalog.Removed, Noun: "application", Name: "acme", Field: "tokens", From: "1"}); err != nil || !slices.Contains(changes, lost) {
+		t.Errorf("Apply: %v, %v; want %v among them", changes, err, lost)
 	}
 	got, version := f.catalog(t)
 	if diff := cmp.Diff(Catalog(), got); diff != "" || version != 1 {
