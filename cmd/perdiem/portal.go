@@ -8,6 +8,7 @@ import (
 	"github.com/perdiem/perdiem/admit"
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/netaddr"
 	"github.com/perdiem/perdiem/portal"
 )
 
@@ -24,6 +25,9 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 	oidc, err := n.newOIDC()
 	if err != nil {
 		return err
+	}
+	if u := n.config.PortalURL; u != nil && u.Scheme == "http" && !netaddr.IsLoopback(u.Hostname()) {
+		n.log.Warn("portal_url is http, and not of this machine: browsers keep a session for https alone, so that nobody can sign in there; have a proxy speak TLS, and give its https address", "portal_url", u.String())
 	}
 	n.pages, err = portal.New(portal.Options{
 		Accounts:    n.registry,

@@ -227,7 +227,7 @@ func (l *Ledger) openError(err error) error {
 		return fmt.Errorf("the ledger in %s %w", l.dir, newer)
 	}
 	if isDamage(err) {
-		return fmt.Errorf("the ledger in %s: %w; restore the folder from a backup, or move it away, which lets today's counts begin at zero", l.dir, err)
+		return fmt.Errorf("the ledger in %s: %w; restore the folder from a backup, or move it away and start once with --accept-ledger, which lets today's counts begin at zero", l.dir, err)
 	}
 	return fmt.Errorf("the ledger in %s cannot be opened: %w", l.dir, err)
 }
