@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -502,6 +503,91 @@ func TestAlertsAreBoundedWhileTheStoreFails(t *testing.T) {
 		}
 		if sum != 100_000 {
 			t.Errorf("told of %d members, want 100,000", sum)
+		}
+	})
+}
+
+// Members of a few applications who wait keep no other application's own limit, nor its members, from being told of.
+func TestAlertsOfMembersWhoWaitHoldUpNoOthers(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		const full, endpoints, members = 5, 220, 100
+		near := func(application, endpoint, member string, percent int) {
+			a.Near(usage.Near{Day: c.today().Date, Application: application, Endpoint: endpoint, Member: member, Percent: percent})
+		}
+		for i := range full {
+			store.set(fmt.Sprint("full-", i), usage.AlertSettings{WebhookURL: "https://full.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		for i := range full {
+			near(fmt.Sprint("full-", i), "first", "m", 80) // from now on others wait for a minute
+		}
+		time.Sleep(soon)
+		for i := range full {
+			for e := range endpoints {
+				for m := range members {
+					near(fmt.Sprint("full-", i), fmt.Sprint("e-", e), fmt.Sprint("m-", m), 80)
+				}
+			}
+		}
+		near("full-0", "last", "m", 99) // in place of one of its own who is farther
+		a.Called(c.today().Date, "acme", "*", 100, 100, false)
+		near("acme", "*", "m-1", 80)
+		near("acme", "*", "m-2", 90)
+		time.Sleep(soon)
+		told := store.told(t)
+		want := []usage.AlertLimit{
+			{Kind: "application", Endpoint: "*", Threshold: 100, Limit: 100, Used: 100},
+			{Kind: "member", Endpoint: "*", Threshold: 75, Members: []usage.NearMember{{ID: "m-1", Percent: 80}}},
+			{Kind: "member", Endpoint: "*", Threshold: 90, Members: []usage.NearMember{{ID: "m-2", Percent: 90}}},
+		}
+		if diff := cmp.Diff(want, told["acme"]); diff != "" {
+			t.Errorf("told of the other application (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Minute)
+		if limits := store.told(t)["full-0"]; !slices.ContainsFunc(limits, func(l usage.AlertLimit) bool { return l.Endpoint == "last" }) {
+			t.Error("the nearest of those who wait is not told of")
+		}
+	})
+}
+
+// However many members wait when a day ends, their application gets one message more: of the nearest, and how many others there are.
+func TestAlertsAtTheEndOfADayOfManyMembers(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		first := c.today()
+		near := func(endpoint, member string, percent int) {
+			a.Near(usage.Near{Day: first.Date, Application: "acme", Endpoint: endpoint, Member: member, Percent: percent})
+		}
+		time.Sleep(time.Until(first.End) - 10*time.Second)
+		near("first", "m", 80)
+		time.Sleep(soon)
+		store.messages = nil
+		for e := range 7 {
+			for m := range 100 {
+				near(fmt.Sprint("e-", e), fmt.Sprint("m-", m), 76)
+			}
+		}
+		for m := range 90 {
+			near("near", fmt.Sprint("m-", m), 95)
+		}
+		store.fail(errors.New("boom"))
+		time.Sleep(time.Until(first.End) + soon)
+		store.fail(nil)
+		time.Sleep(soon)
+		near("late", "m", 100)
+		time.Sleep(time.Minute)
+		if len(store.messages) != 1 {
+			t.Fatalf("%d messages, want one", len(store.messages))
+		}
+		var alert usage.Alert
+		if err := json.Unmarshal([]byte(store.messages[0].Body), &alert); err != nil {
+			t.Fatal(err)
+		}
+		told := map[int]int{}
+		for _, l := range alert.Data.Limits {
+			told[l.Threshold] += len(l.Members)
+		}
+		if diff := cmp.Diff(map[int]int{90: 90, 75: 10}, told); diff != "" || alert.Data.MoreMembers != 690 || alert.Data.Day != "2000-01-01" {
+			t.Errorf("%d more members of %s, told of (-want +got):\n%s", alert.Data.MoreMembers, alert.Data.Day, diff)
 		}
 	})
 }
