@@ -110,6 +110,17 @@ func (d *alertDay) restore(c Crossing) {
 	d.application(c.Application).enter(&standing{endpoint: c.Endpoint, member: c.Member, percent: c.Threshold, told: c.Threshold})
 }
 
+// keepOnly forgets the applications that are not among these.
+func (d *alertDay) keepOnly(applications map[string]AlertSettings) {
+	for name, w := range d.applications {
+		if _, kept := applications[name]; !kept {
+			delete(d.applications, name)
+			d.waiting -= len(w.waiting[memberLimits])
+			d.queue = slices.DeleteFunc(d.queue, func(q *watched) bool { return q == w })
+		}
+	}
+}
+
 // come takes up where a limit has come to, which is at one of its application's thresholds or beyond.
 func (d *alertDay) come(application string, to standing, thresholds []int) {
 	w := d.application(application)

@@ -137,7 +137,19 @@ func (a *Alerts) readSettings(ctx context.Context) (changed bool, err error) {
 	}
 	a.settings.Store(&warnings)
 	a.version = version
+	a.forgetRemoved(all)
 	return true, nil
+}
+
+// forgetRemoved forgets what was told of applications that have no settings: they were removed, and others may come to bear their names.
+func (a *Alerts) forgetRemoved(settings map[string]AlertSettings) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range []*alertDay{a.today, a.over} {
+		if d != nil {
+			d.keepOnly(settings)
+		}
+	}
 }
 
 func (a *Alerts) warning(application string) warning { return (*a.settings.Load())[application] }
@@ -227,6 +239,9 @@ func (a *Alerts) look(ctx context.Context) error {
 		a.o.Members(a.Near)
 	}
 	today, over := a.days()
+	if today.day.End.IsZero() {
+		return nil // it began after it was asked for, and the next look knows its end
+	}
 	if a.forgotten != today.date {
 		if err := a.o.Store.RaiseAlerts(ctx, today.date, nil, nil); err != nil {
 			return err

@@ -72,6 +72,14 @@ func (m *alertMemory) set(application string, s usage.AlertSettings) {
 	m.version++
 }
 
+// remove has an application leave the catalog.
+func (m *alertMemory) remove(application string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.settings, application)
+	m.version++
+}
+
 func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -547,6 +555,62 @@ func TestAlertsOfMembersWhoWaitHoldUpNoOthers(t *testing.T) {
 		if limits := store.told(t)["full-0"]; !slices.ContainsFunc(limits, func(l usage.AlertLimit) bool { return l.Endpoint == "last" }) {
 			t.Error("the nearest of those who wait is not told of")
 		}
+	})
+}
+
+// A call of the next day that comes while the old one is being looked at is told of when that day's end is known.
+func TestAlertsOfADayThatBeginsDuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, store := newCalling(t, "UTC", "00:00"), newAlertMemory()
+		var during func() // what happens right after the day was asked for
+		a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Ways: hooks, Now: time.Now, Log: slog.New(slog.DiscardHandler), Day: func() quota.Day {
+			day := c.today()
+			if f := during; f != nil {
+				during = nil
+				f()
+			}
+			return day
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { a.Follow(ctx); close(done) }()
+		next := c.today().Date + 1
+		time.Sleep(time.Until(c.today().End) - 1500*time.Millisecond)
+		during = func() { a.Called(next, "acme", "*", 80, 100, false) }
+		time.Sleep(1400 * time.Millisecond)
+		store.want(t)
+		time.Sleep(soon)
+		if len(store.messages) != 1 || !strings.Contains(store.messages[0].Body, `"resetsAt":"2000-01-03T00:00:00Z"`) {
+			t.Errorf("told of %+v", store.messages)
+		}
+		store.want(t, "webhook 2000-01-02 | application * 75% 80/100")
+		cancel()
+		<-done
+	})
+}
+
+// An application that comes to bear the id of one that was removed is told of what that one was told of.
+func TestAlertsOfARemovedApplication(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		use := func() {
+			a.Called(c.today().Date, "acme", "*", 80, 100, false)
+			a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: "m-1", Percent: 80})
+			time.Sleep(soon)
+		}
+		use()
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 75% m-1:80")
+		a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: "m-2", Percent: 80}) // who waits
+		settings := store.settings["acme"]
+		store.remove("acme")
+		time.Sleep(soon)
+		store.set("acme", settings)
+		time.Sleep(soon)
+		store.want(t)
+		use()
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 75% m-1:80")
 	})
 }
 
