@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/notify"
@@ -60,6 +62,30 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 		Store: n.registry, Day: n.book.Day, Decided: n.decided, DecidedOf: n.decidedOf, Days: n.config.HistoryDays, Now: n.now, Log: n.log,
 	})
 	return err
+}
+
+const (
+	forgetTokensEvery = time.Hour
+	forgetTokensPause = time.Second // between two steps, so that nobody waits for them
+)
+
+// forgetTokens forgets the tokens that ended long ago, as [registry.Registry.ForgetTokens], until ctx ends: they may have members' ids in them.
+func forgetTokens(ctx context.Context, forget func(context.Context) (more bool, err error), log *slog.Logger) {
+	for {
+		more, err := forget(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("tokens that ended more than a week ago cannot be forgotten: it is tried again", "err", err)
+		}
+		pause := forgetTokensEvery
+		if more {
+			pause = forgetTokensPause
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // follow keeps records until ctx ends. The catalog is known by now.
