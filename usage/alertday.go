@@ -257,11 +257,12 @@ func (d *alertDay) next(thresholds func(application string) []int, now time.Time
 		}
 		due := d.due(w, kind, at)
 		told := due[:min(len(due), toldAtOnce)]
-		for _, t := range told {
-			d.waitNoMore(w, t.of)
-			t.of.told = t.threshold
+		for _, s := range told {
+			d.waitNoMore(w, s)
+			t := telling{standing: *s, of: s, threshold: highest(at, s.percent), before: s.told}
+			s.told = t.threshold
+			tellings = append(tellings, t)
 		}
-		tellings = append(tellings, told...)
 		if kind == memberLimits && over {
 			more = len(due) - len(told)
 		}
@@ -274,13 +275,12 @@ func (d *alertDay) next(thresholds func(application string) []int, now time.Time
 	return w, tellings, more
 }
 
-// due returns what is to be told of an application's limits of a kind that wait, the nearest first. Those of which nothing is any more, since the
-// thresholds were changed, wait no more.
-func (d *alertDay) due(w *watched, kind int, thresholds []int) (due []telling) {
+// due returns the application's limits of a kind that wait and of which something is to be told, the nearest first. Those of which nothing is any
+// more, since the thresholds were changed, wait no more.
+func (d *alertDay) due(w *watched, kind int, thresholds []int) (due []*standing) {
 	for s := range w.waiting[kind] {
-		threshold := highest(thresholds, s.percent)
-		if threshold > s.told {
-			due = append(due, telling{standing: *s, of: s, threshold: threshold, before: s.told})
+		if highest(thresholds, s.percent) > s.told {
+			due = append(due, s)
 			continue
 		}
 		d.waitNoMore(w, s)
@@ -288,7 +288,7 @@ func (d *alertDay) due(w *watched, kind int, thresholds []int) (due []telling) {
 			w.forget(s)
 		}
 	}
-	slices.SortFunc(due, func(a, b telling) int { return cmp.Or(cmp.Compare(b.percent, a.percent), a.compare(b)) })
+	slices.SortFunc(due, func(a, b *standing) int { return cmp.Compare(b.percent, a.percent) })
 	return due
 }
 

@@ -61,9 +61,11 @@ type AlertOptions struct {
 }
 
 // Alerts notices when a limit comes to a threshold of its application's settings, and puts a message that tells of it into the store, from
-// where it is delivered: for each limit and threshold once a day, restarts included, and within two seconds. Members are summed up: the first are told
-// of at once, others with those that come in the next minute, then in the next two, and so on up to an hour, a hundred at a time, and once more
-// at the end of the day: then of the nearest hundred, and how many more they are; of [MaxNear] members an endpoint and day at the most, who are those with the highest percentages where more wait. It is safe for concurrent use.
+// where it is delivered: for each limit and threshold once a day, restarts included, and within two seconds. It is safe for concurrent use.
+//
+// Members are summed up: the first are told of at once, others with those that come in the next minute, then in the next two, and so on up to an
+// hour, the nearest hundred at a time; and in one last message at the end of the day, of the nearest hundred and how many more wait. That is
+// of [MaxNear] members an endpoint and day at the most: those with the highest percentages.
 //
 // The settings are in memory, and follow the store within a second, whoever changes them there: who has none costs nothing.
 type Alerts struct {
