@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,10 +19,13 @@ import (
 func TestForgetTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		left, steps := 5, 0
+		var mu sync.Mutex
+		left, steps := 5, 0 // guarded by mu
 		done := make(chan struct{})
 		go func() {
 			forgetTokens(ctx, func(context.Context) (bool, error) {
+				mu.Lock()
+				defer mu.Unlock()
 				steps++
 				if steps == 6 {
 					return false, errors.New("boom")
@@ -31,15 +35,19 @@ func TestForgetTokens(t *testing.T) {
 			}, slog.New(slog.DiscardHandler))
 			close(done)
 		}()
+		want := func(after int) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if left != 0 || steps != after {
+				t.Errorf("%d are left after %d steps, want none after %d", left, steps, after)
+			}
+			left = 2
+		}
 		time.Sleep(time.Minute)
-		if left != 0 || steps != 5 {
-			t.Errorf("%d are left after %d steps", left, steps)
-		}
-		left = 2
+		want(5)
 		time.Sleep(2*time.Hour + time.Minute)
-		if left != 0 || steps != 8 {
-			t.Errorf("%d are left after %d steps", left, steps)
-		}
+		want(8)
 		cancel()
 		<-done
 	})
