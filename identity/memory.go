@@ -67,4 +67,13 @@ func (m *memory[V]) delete(hash *registry.Hash) {
 	s.mu.Unlock()
 }
 
+func (m *memory[V]) clear() {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		clear(s.tokens)
+		s.mu.Unlock()
+	}
+}
+
 func always() bool { return true }

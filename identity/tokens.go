@@ -41,7 +41,7 @@ type TokenOptions struct {
 // Tokens that the registry knows are remembered, up to half a million of them, in about 225 bytes each: a warm
 // request asks nobody and allocates nothing. [Tokens.Run] forgets them within a second of their revocation; an expiry holds to the
 // millisecond. Without Run nothing is remembered. While the registry cannot be read, tokens that are remembered hold and all others
-// are [fault.Unavailable].
+// are [fault.Unavailable]; after a day of that, all are asked about anew when it can be read again.
 //
 // When an application's own token was last used is noted once in ten minutes, and told to the registry by [Tokens.Run], some seconds later. Of
 // members' tokens, of which there are many, it is not.
@@ -61,6 +61,7 @@ type Tokens struct {
 	asking   chan struct{} // holds one element for each question to the registry that is under way
 	stale    atomic.Bool   // the last attempt to read revocations failed
 	reading  sync.Mutex    // held while revocations are read
+	read     time.Time     // guarded by reading: when they were last; zero: never
 	uses     uses
 }
 
@@ -69,6 +70,8 @@ const (
 	unknownFor       = 5 * time.Second
 	maxAsking        = 16
 	revocationsEvery = 250 * time.Millisecond
+	// readAgainWithin is for how long revocations may not be read without what is remembered being forgotten. They stay in the log for a week.
+	readAgainWithin = 24 * time.Hour
 )
 
 // NewTokens returns the source. The error says which option is missing or wrong.
@@ -231,6 +234,11 @@ func (t *Tokens) ReadRevocations(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		now := t.now().Round(0) // by the wall clock: the time for which the machine was suspended counts
+		if !t.read.IsZero() && now.Sub(t.read) > readAgainWithin {
+			t.known.clear() // the log may no longer have all that was revoked since
+		}
+		t.read = now
 		if next == cursor {
 			return nil
 		}

@@ -495,6 +495,73 @@ func TestUnknownTokensAreRemembered(t *testing.T) {
 	}
 }
 
+// unread is a registry whose log of revocations cannot be read while it is down.
+type unread struct {
+	counted
+	down atomic.Bool
+}
+
+func (u *unread) Revocations(ctx context.Context, since int64) (revoked []registry.Revocation, next int64, err error) {
+	if u.down.Load() {
+		return nil, 0, errors.New("down")
+	}
+	return u.counted.Revocations(ctx, since)
+}
+
+// TestRevokedLongAgo revokes a token that is remembered while the log of revocations cannot be read, for so long that the log forgets it.
+func TestRevokedLongAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &unread{counted: counted{Registry: newRegistry(t)}}
+		revoked, hash := testKey.NewToken()
+		token, err := r.IssueToken(t.Context(), registry.NewToken{Hash: hash, Application: "acme"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := issue(t, r, "acme", "m-1")
+		tokens := newTokens(t, r)
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { tokens.Run(ctx) })
+		defer running.Wait()
+		defer stop()
+		identify := func(secret string) error {
+			_, _, err := tokens.Identify(t.Context(), request(t, "", "Authorization: Bearer "+secret))
+			return err
+		}
+		for _, secret := range []string{revoked, kept} {
+			if err := identify(secret); err != nil {
+				t.Fatal(err)
+			}
+		}
+		downFor := func(d time.Duration) {
+			r.down.Store(true)
+			time.Sleep(d)
+			r.down.Store(false)
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		downFor(readAgainWithin - time.Hour)
+		if err := identify(kept); err != nil || r.asked.Load() != 2 {
+			t.Errorf("after less than a day: %v, asked %d times", err, r.asked.Load())
+		}
+		if err := r.RevokeToken(t.Context(), token.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		r.down.Store(true)
+		time.Sleep(8 * 24 * time.Hour)
+		if _, err := r.ForgetTokens(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		downFor(0)
+		if err := identify(revoked); fault.KindOf(err) != fault.Unauthorized {
+			t.Errorf("a token that was revoked: %v", err)
+		}
+		if err := identify(kept); err != nil {
+			t.Errorf("a token that holds: %v", err)
+		}
+	})
+}
+
 // TestRegistryDown closes the registry under a source.
 func TestRegistryDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

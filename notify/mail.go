@@ -147,6 +147,10 @@ func (m *Mail) text(d usage.AlertData) string {
 			line("  %s (%d %%)", member.ID, member.Percent)
 		}
 	}
+	if d.MoreMembers > 0 {
+		b.WriteString("\n")
+		line("%d more limits of members are near, less so than these.", d.MoreMembers)
+	}
 	b.WriteString("\n")
 	line("The limits reset at %s. Calls beyond a limit are refused with status 429 until then.", d.ResetsAt.Format("2006-01-02 15:04:05 MST"))
 	if m.o.Page != nil {

@@ -27,7 +27,7 @@ func alertTo(t *testing.T, address, application, member string) usage.AlertMessa
 		Application: application, Day: "2026-11-23", ResetsAt: at.Add(6 * time.Hour), Limits: []usage.AlertLimit{
 			{Kind: "application", Endpoint: "posts.create", Threshold: 75, Limit: 500, Used: 380},
 			{Kind: "member", Endpoint: "posts.find", Threshold: 90, Members: []usage.NearMember{{ID: member, Percent: 92}}},
-		},
+		}, MoreMembers: 7,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +102,8 @@ posts.create: 380 of the application's 500 calls are used (alert at 75 %).
 
 posts.find: members have used 90 % or more of their limit:
   m-日 (92 %)
+
+7 more limits of members are near, less so than these.
 
 The limits reset at 2026-11-24 00:00:00 UTC. Calls beyond a limit are refused with status 429 until then.
 https://portal.example/p/apps/acm%C3%A9/analytics

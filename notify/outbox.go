@@ -47,6 +47,8 @@ type way struct {
 
 const (
 	lookEvery = time.Second
+	// lookAgain is how soon the outbox looks again where it left something due and has room for it since.
+	lookAgain = 100 * time.Millisecond
 	storeTime = 4 * time.Second
 	// lastMoment is how long what is under way may take when the outbox stops.
 	lastMoment = time.Second
@@ -93,25 +95,45 @@ func (b *Outbox) Follow(ctx context.Context) {
 	}()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	failing := false
+	landed := make(chan struct{}, 1) // a message was sent, or is to be tried again
+	rest, failing := false, false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-landed:
+			if !rest {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(lookAgain):
+			}
 		}
-		var errs []error
+		errs := []error{b.forgetOld(ctx)}
+		rest = false
 		for _, w := range b.ways {
 			w.forgetLanded()
 			due, err := b.due(ctx, w)
 			errs = append(errs, err)
 			for _, m := range due {
-				if w.take(m) {
-					sending.Go(func() {
-						defer w.release(m)
-						b.deliver(send, m)
-					})
+				if !w.take(m) {
+					rest = true
+					continue
 				}
+				sending.Go(func() {
+					noted := b.deliver(send, m)
+					w.release(m)
+					if !noted {
+						return // it may be due still, and would be sent again at once
+					}
+					select {
+					case landed <- struct{}{}:
+					default: // there is one that was not heard of yet
+					}
+				})
 			}
 		}
 		err := errors.Join(errs...)
@@ -120,6 +142,19 @@ func (b *Outbox) Follow(ctx context.Context) {
 		}
 		failing = err != nil
 	}
+}
+
+// forgetOld gives up what is a day old, by whichever way it was to be delivered: it may have members' ids in it. Perhaps no node ran for days, or
+// the way is no longer there.
+func (b *Outbox) forgetOld(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	old, err := b.o.Store.ForgetAlerts(ctx, b.o.Now().Add(-keptFor))
+	for _, m := range old {
+		b.o.Log.Error("an alert could not be delivered for a day: it is given up",
+			"application", m.Application, "way", m.Channel.Way(), "message", m.ID, "attempts", m.Attempts)
+	}
+	return err
 }
 
 func (b *Outbox) due(ctx context.Context, w *way) ([]usage.AlertMessage, error) {
@@ -158,39 +193,28 @@ func (w *way) forgetLanded() {
 	maps.DeleteFunc(w.flying, func(_ string, flying bool) bool { return !flying })
 }
 
-// deliver sends a message, and notes in the store what became of it. A message whose channel its application no longer has goes to nobody.
-func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) {
+// deliver sends a message, and notes in the store what became of it, unless that fails. A message whose channel its application no longer has goes
+// to nobody.
+func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) (noted bool) {
 	log := b.o.Log.With("application", m.Application, "way", m.Channel.Way(), "message", m.ID)
-	isOld := b.o.Now().Sub(m.Created) >= keptFor // perhaps no node ran for days: nobody needs it any more
-	var err error
-	if !isOld {
-		err = b.attempt(ctx, m)
-	}
+	err := b.attempt(ctx, m)
 	if err != nil && ctx.Err() != nil {
-		return // it is due still
+		return false // it is due still
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	now := b.o.Now()
-	switch {
-	case isOld:
-		log.Error("an alert could not be delivered for a day: it is given up", "attempts", m.Attempts)
+	if err == nil {
 		err = b.o.Store.RemoveAlert(ctx, m.ID)
-	case err == nil:
-		err = b.o.Store.RemoveAlert(ctx, m.ID)
-	default:
+	} else {
 		if m.Attempts == 0 {
 			log.Warn("an alert could not be delivered: it is tried again for a day", "err", err)
 		}
-		due := now.Add(delay(m.Attempts))
-		if end := m.Created.Add(keptFor); due.After(end) {
-			due = end // to be given up in time: it may have members' ids in it
-		}
-		err = b.o.Store.DelayAlert(ctx, m.ID, due)
+		err = b.o.Store.DelayAlert(ctx, m.ID, b.o.Now().Add(delay(m.Attempts)))
 	}
 	if err != nil {
 		log.Warn("what became of an alert cannot be noted", "err", err)
 	}
+	return err == nil
 }
 
 // attempt sends a message.
@@ -204,11 +228,10 @@ func (b *Outbox) attempt(ctx context.Context, m usage.AlertMessage) error {
 		ctx, cancel = context.WithTimeout(ctx, firstTime)
 		defer cancel()
 	}
-	send := b.o.Send[m.Channel.Way()]
-	if send == nil || !slices.Contains(settings.Channels(), m.Channel) {
+	if !slices.Contains(settings.Channels(), m.Channel) {
 		return nil
 	}
-	return send(ctx, settings, m)
+	return b.o.Send[m.Channel.Way()](ctx, settings, m)
 }
 
 // delay returns how long to wait after so many attempts and one more have failed: 5 s, 20 s, 80 s, and so on up to two hours, give or take a tenth.

@@ -33,7 +33,11 @@ func (s *store) AlertSettings(_ context.Context, application string) (usage.Aler
 	if application == "quiet" {
 		return usage.AlertSettings{}, nil
 	}
-	return usage.AlertSettings{WebhookURL: "https://" + application + ".example", WebhookSecret: secret, Mail: []string{"ann@acme.example"}}, nil
+	settings := usage.AlertSettings{WebhookURL: "https://" + application + ".example", WebhookSecret: secret, Mail: []string{"ann@acme.example"}}
+	for i := range 9 {
+		settings.Mail = append(settings.Mail, fmt.Sprintf("ann%d@acme.example", i))
+	}
+	return settings, nil
 }
 
 func (s *store) put(id, application string) { s.putBy(usage.ByWebhook, id, application, time.Now()) }
@@ -47,11 +51,13 @@ func (s *store) putBy(channel usage.AlertChannel, id, application string, create
 func (s *store) DueAlerts(_ context.Context, way usage.AlertWay, now time.Time, limit int) (due []usage.AlertMessage, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	of := map[string]int{}
 	for _, id := range slices.SortedFunc(maps.Keys(s.messages), func(a, b string) int {
 		return cmp.Or(cmp.Compare(s.messages[a].Attempts, s.messages[b].Attempts), cmp.Compare(a, b))
 	}) {
-		if m := s.messages[id]; m.Channel.Way() == way && !m.Due.After(now) && len(due) < limit {
+		if m := s.messages[id]; m.Channel.Way() == way && !m.Due.After(now) && len(due) < limit && of[m.Application] < usage.MaxDueAlertsOf {
 			due = append(due, m)
+			of[m.Application]++
 		}
 	}
 	return due, s.err
@@ -72,6 +78,21 @@ func (s *store) RemoveAlert(_ context.Context, id string) error {
 	defer s.mu.Unlock()
 	delete(s.messages, id)
 	return s.err
+}
+
+func (s *store) ForgetAlerts(_ context.Context, upTo time.Time) (old []usage.AlertMessage, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	for id, m := range s.messages {
+		if !m.Created.After(upTo) {
+			old = append(old, m)
+			delete(s.messages, id)
+		}
+	}
+	return old, nil
 }
 
 func (s *store) left() int {
@@ -109,12 +130,13 @@ func (p *post) times() []time.Time {
 
 // delivering runs f while an outbox delivers by p, on a faked clock.
 func delivering(t *testing.T, p *post, f func(s *store)) {
+	deliveringBy(t, map[usage.AlertWay]Send{usage.WebhookWay: p.send, usage.MailWay: p.send}, f)
+}
+
+func deliveringBy(t *testing.T, ways map[usage.AlertWay]Send, f func(s *store)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{messages: map[string]usage.AlertMessage{}}
-		b, err := New(Options{
-			Store: s, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-			Send: map[usage.AlertWay]Send{usage.WebhookWay: p.send, usage.MailWay: p.send},
-		})
+		b, err := New(Options{Store: s, Now: time.Now, Log: slog.New(slog.DiscardHandler), Send: ways})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,6 +279,54 @@ func TestOutboxSendsNothingOld(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if s.left() != 0 || !slices.Equal(p.sent, []string{"young"}) {
 			t.Errorf("sent %v, %d are left", p.sent, s.left())
+		}
+	})
+}
+
+// What was to go by a way that there is no longer is kept for a day, as everything is.
+func TestOutboxForgetsWhatHasNoWay(t *testing.T) {
+	p := &post{}
+	deliveringBy(t, map[usage.AlertWay]Send{usage.WebhookWay: p.send}, func(s *store) {
+		s.putBy(usage.ByMail("ann@acme.example"), "mail", "acme", time.Now())
+		time.Sleep(keptFor - time.Minute)
+		if s.left() != 1 {
+			t.Error("it is forgotten within the day")
+		}
+		time.Sleep(2 * time.Minute)
+		if s.left() != 0 || len(p.sent) != 0 {
+			t.Errorf("sent %v, %d are left", p.sent, s.left())
+		}
+	})
+}
+
+// Where a server answers, the last of an application's addresses hears little later than the first, two at a time.
+func TestOutboxOfManyAddresses(t *testing.T) {
+	var mu sync.Mutex
+	now, most := 0, 0
+	flying := func(by int) {
+		mu.Lock()
+		defer mu.Unlock()
+		now += by
+		most = max(most, now)
+	}
+	p := &post{fails: func(context.Context, string) error {
+		flying(1)
+		time.Sleep(50 * time.Millisecond)
+		flying(-1)
+		return nil
+	}}
+	delivering(t, p, func(s *store) {
+		began := time.Now()
+		s.putBy(usage.ByMail("ann@acme.example"), "mail", "acme", began)
+		for i := range 9 {
+			s.putBy(usage.ByMail(fmt.Sprintf("ann%d@acme.example", i)), fmt.Sprint("mail-", i), "acme", began)
+		}
+		time.Sleep(2 * time.Second)
+		if len(p.times()) != 10 || s.left() != 0 {
+			t.Errorf("%d of 10 were sent within two seconds, %d are left", len(p.times()), s.left())
+		}
+		if most != maxFlyingOf {
+			t.Errorf("%d were sent at a time, want %d", most, maxFlyingOf)
 		}
 	})
 }

@@ -56,7 +56,7 @@ type Registry interface {
 
 	// IssueToken keeps a new token and returns it under a fresh id. [fault.Invalid] as in [NewToken.Validate];
 	// [fault.NotFound] where the catalog has no such application; [fault.Conflict] where the hash was issued before, or the application has as
-	// many tokens as [NewToken.MaxOwn] lets it have. Tokens that expired or were revoked more than a week ago are forgotten here, some at a time.
+	// many tokens as [NewToken.MaxOwn] lets it have.
 	IssueToken(context.Context, NewToken) (Token, error)
 	// RevokeToken ends a token for good; ending it again changes nothing. [fault.NotFound] where there is none of that id.
 	RevokeToken(ctx context.Context, id, actor string) error
@@ -72,6 +72,8 @@ type Registry interface {
 	// UseTokens notes when tokens were used: of each, the latest time that was told. An id that is none's is passed over. It is no change for
 	// the audit.
 	UseTokens(ctx context.Context, uses []TokenUse) error
+	// ForgetTokens removes some of the tokens that expired or were revoked more than a week ago, and reports whether more of them are left.
+	ForgetTokens(ctx context.Context) (more bool, err error)
 	// TokenByHash returns the token that was issued with hash, expired or not. [fault.NotFound] where there is none or it
 	// was revoked.
 	TokenByHash(ctx context.Context, hash Hash) (Token, error)

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -8,15 +9,16 @@ import (
 	"github.com/perdiem/perdiem/quota"
 )
 
-// alertDay is what was told of a day's limits, and what waits to be told of. Its memory is bounded: of members, [MaxNear] are kept for each
-// application and endpoint, and up to maxWaiting limits wait in all. Whoever has one guards it.
+// alertDay is what was told of a day's limits, and what waits to be told of. Its memory is bounded: applications' own limits are as many as
+// the catalog has of them; of members, [MaxNear] are kept for each application and endpoint, and up to maxWaiting wait in all. Whoever has one
+// guards it.
 type alertDay struct {
 	date         quota.Date
 	day          quota.Day // of date; zero until it is known
 	applications map[string]*watched
 	queue        []*watched // of whose limits some wait, those first that were not looked at for the longest
-	waiting      int        // limits, of all applications
-	dropped      int        // limits for which there was no room
+	waiting      int        // members' limits, of all applications
+	dropped      int        // members' limits for which there was no room
 }
 
 // watched is an application of whose limits something was told, or waits to be.
@@ -28,6 +30,7 @@ type watched struct {
 	queued  bool
 	paused  time.Time     // until when nothing is told of members
 	pause   time.Duration // the next one's length
+	closed  bool          // nothing more is told of members: the day is over
 }
 
 // The indices of watched.waiting.
@@ -107,9 +110,23 @@ func (d *alertDay) restore(c Crossing) {
 	d.application(c.Application).enter(&standing{endpoint: c.Endpoint, member: c.Member, percent: c.Threshold, told: c.Threshold})
 }
 
+// keepOnly forgets the applications that are not among these.
+func (d *alertDay) keepOnly(applications map[string]AlertSettings) {
+	for name, w := range d.applications {
+		if _, kept := applications[name]; !kept {
+			delete(d.applications, name)
+			d.waiting -= len(w.waiting[memberLimits])
+			d.queue = slices.DeleteFunc(d.queue, func(q *watched) bool { return q == w })
+		}
+	}
+}
+
 // come takes up where a limit has come to, which is at one of its application's thresholds or beyond.
 func (d *alertDay) come(application string, to standing, thresholds []int) {
 	w := d.application(application)
+	if w.closed && to.kind() == memberLimits {
+		return
+	}
 	s := w.find(to.endpoint, to.member)
 	if s != nil {
 		if _, waits := w.waiting[s.kind()][s]; waits {
@@ -122,19 +139,54 @@ func (d *alertDay) come(application string, to standing, thresholds []int) {
 			return
 		}
 	}
-	if d.waiting >= maxWaiting {
-		d.dropped++
+	if s == nil && !d.makeRoom(w, to) || to.kind() == memberLimits && !d.mayWait(w, to.percent) {
 		return
 	}
 	if s == nil {
-		if !d.makeRoom(w, to) {
-			return
-		}
 		s = &standing{endpoint: strings.Clone(to.endpoint), member: strings.Clone(to.member)}
 		w.enter(s)
 	}
 	s.percent, s.limit, s.used = to.percent, to.limit, to.used
 	d.wait(w, s)
+}
+
+// mayWait reports whether one more of an application's members, who is at percent, may wait. Where as many wait as may, one of the application that has
+// the most waiting makes room, if this one has less than its equal share; else one of its own does, who is farther from the limit.
+func (d *alertDay) mayWait(w *watched, percent int) bool {
+	if d.waiting < maxWaiting {
+		return true
+	}
+	d.dropped++
+	from := w
+	if len(w.waiting[memberLimits]) < maxWaiting/(len(d.queue)+1) {
+		from = slices.MaxFunc(d.queue, func(a, b *watched) int {
+			return cmp.Compare(len(a.waiting[memberLimits]), len(b.waiting[memberLimits]))
+		})
+	}
+	far := from.far()
+	if far == nil || from == w && far.percent >= percent {
+		return false
+	}
+	d.waitNoMore(from, far)
+	if far.told == 0 {
+		from.forget(far)
+	}
+	return true
+}
+
+// far returns the one that is the farthest from its limit among a few members who wait; nil where none does.
+func (w *watched) far() (far *standing) {
+	const few = 8
+	looked := 0
+	for s := range w.waiting[memberLimits] {
+		if far == nil || s.percent < far.percent {
+			far = s
+		}
+		if looked++; looked == few {
+			break
+		}
+	}
+	return far
 }
 
 // makeRoom reports whether there is room for a limit; in a crowd that is full it takes the place of the member who is the farthest
@@ -171,7 +223,7 @@ func (d *alertDay) wait(w *watched, s *standing) {
 		return
 	}
 	w.waiting[s.kind()][s] = struct{}{}
-	d.waiting++
+	d.waiting += s.kind()
 	if !w.queued {
 		w.queued = true
 		d.queue = append(d.queue, w)
@@ -180,7 +232,7 @@ func (d *alertDay) wait(w *watched, s *standing) {
 
 func (d *alertDay) waitNoMore(w *watched, s *standing) {
 	delete(w.waiting[s.kind()], s)
-	d.waiting--
+	d.waiting -= s.kind()
 }
 
 // telling is a limit that is being told of.
@@ -191,33 +243,28 @@ type telling struct {
 	before    int // the threshold that was told of before
 }
 
-// next takes the next application out of the queue and returns what is to be told of its limits now, at most toldAtOnce of either kind. That counts as told
-// of: see [alertDay.takeBack]. Where nothing is, it is nil; hurry says that members' pause is over.
-func (d *alertDay) next(thresholds func(application string) []int, now time.Time, hurry bool) (*watched, []telling) {
-	w := d.queue[0]
+// next takes the next application out of the queue and returns what is to be told of its limits now, at most toldAtOnce of either kind: those that are
+// the nearest. That counts as told of: see [alertDay.takeBack]. Where nothing is, it is nil. When the day is over, members' pause is, too; more is then of how
+// many members nothing is told.
+func (d *alertDay) next(thresholds func(application string) []int, now time.Time, over bool) (w *watched, tellings []telling, more int) {
+	w = d.queue[0]
 	d.queue[0] = nil
 	d.queue, w.queued = d.queue[1:], false
 	at := thresholds(w.name)
-	var tellings []telling
-	for kind, waiting := range w.waiting {
-		if kind == memberLimits && now.Before(w.paused) && !hurry && len(at) > 0 {
+	for kind := range w.waiting {
+		if kind == memberLimits && now.Before(w.paused) && !over && len(at) > 0 {
 			continue
 		}
-		count := 0
-		for s := range waiting {
-			if count == toldAtOnce {
-				break
-			}
+		due := d.due(w, kind, at)
+		told := due[:min(len(due), toldAtOnce)]
+		for _, s := range told {
 			d.waitNoMore(w, s)
-			threshold := highest(at, s.percent)
-			switch {
-			case threshold > s.told:
-				tellings = append(tellings, telling{standing: *s, of: s, threshold: threshold, before: s.told})
-				s.told = threshold
-				count++
-			case s.told == 0: // the thresholds were changed
-				w.forget(s)
-			}
+			t := telling{standing: *s, of: s, threshold: highest(at, s.percent), before: s.told}
+			s.told = t.threshold
+			tellings = append(tellings, t)
+		}
+		if kind == memberLimits && over {
+			more = len(due) - len(told)
 		}
 	}
 	if len(w.waiting[ownLimits])+len(w.waiting[memberLimits]) > 0 {
@@ -225,7 +272,24 @@ func (d *alertDay) next(thresholds func(application string) []int, now time.Time
 		d.queue = append(d.queue, w)
 	}
 	slices.SortFunc(tellings, telling.compare)
-	return w, tellings
+	return w, tellings, more
+}
+
+// due returns the application's limits of a kind that wait and of which something is to be told, the nearest first. Those of which nothing is any
+// more, since the thresholds were changed, wait no more.
+func (d *alertDay) due(w *watched, kind int, thresholds []int) (due []*standing) {
+	for s := range w.waiting[kind] {
+		if highest(thresholds, s.percent) > s.told {
+			due = append(due, s)
+			continue
+		}
+		d.waitNoMore(w, s)
+		if s.told == 0 {
+			w.forget(s)
+		}
+	}
+	slices.SortFunc(due, func(a, b *standing) int { return cmp.Compare(b.percent, a.percent) })
+	return due
 }
 
 // takeBack has what could not be told of wait again.
@@ -242,6 +306,14 @@ func (d *alertDay) takeBack(w *watched, tellings []telling) {
 // hold keeps members from being told of for a while, longer each time.
 func (w *watched) hold(now time.Time) {
 	w.paused, w.pause = now.Add(w.pause), min(2*w.pause, lastPause)
+}
+
+// close ends what is told of an application's members: the day is over.
+func (d *alertDay) close(w *watched) {
+	w.closed = true
+	for s := range w.waiting[memberLimits] {
+		d.waitNoMore(w, s)
+	}
 }
 
 // highest returns the highest of the thresholds, which ascend, that is not above percent; 0 where none is.

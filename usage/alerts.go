@@ -201,8 +201,7 @@ const (
 )
 
 // AlertStore keeps the settings of alerts, what was told today, and the messages under way, over restarts. With an application that is removed from
-// the catalog its settings and messages go. Implementations are safe for
-// concurrent use; errors are of package fault. Package registrytest holds what each of them must do.
+// the catalog its settings, crossings and messages go. Implementations are safe for concurrent use; errors are of package fault. Package registrytest holds what each of them must do.
 type AlertStore interface {
 	// AlertSettings returns an application's settings: zero where none were set. They hold a secret.
 	AlertSettings(ctx context.Context, application string) (AlertSettings, error)
@@ -225,6 +224,9 @@ type AlertStore interface {
 	DueAlerts(ctx context.Context, way AlertWay, now time.Time, limit int) ([]AlertMessage, error)
 	// DelayAlert has a message tried again at due, one attempt having failed; there may be no such message.
 	DelayAlert(ctx context.Context, id string, due time.Time) error
-	// RemoveAlert forgets a message, which was delivered or given up; there may be no such message.
+	// RemoveAlert forgets a message, which was delivered; there may be no such message.
 	RemoveAlert(ctx context.Context, id string) error
+	// ForgetAlerts forgets messages, by whichever way they were to be delivered, that were made at upTo or before: up to [MaxDueAlerts] at a time. It
+	// returns them.
+	ForgetAlerts(ctx context.Context, upTo time.Time) ([]AlertMessage, error)
 }

@@ -48,6 +48,7 @@ type NearMember struct {
 type NearList struct {
 	Application string
 	Endpoint    string
+	Limit       quota.Limit  // of the members; 0: not known
 	Members     []NearMember // up to [MaxNear], in any order
 }
 
@@ -60,13 +61,16 @@ type NearStore interface {
 	NearOn(ctx context.Context, day quota.Date) ([]NearList, error)
 }
 
-// NearOptions are what [OpenNear] needs. All are required.
+// NearOptions are what [OpenNear] needs. All but Limit are required.
 type NearOptions struct {
 	Store NearStore
 	Day   func() quota.Day // the day that is running
 	Log   *slog.Logger
 	// Members returns the counts of members at an endpoint, in their order.
 	Members func(ctx context.Context, application, endpoint string, members []string) ([]MemberCounts, error)
+	// Limit returns the limit that an application's members have for an endpoint now, 0 where there is no such endpoint; and whether there is such an
+	// application: those who were near in one that was removed are forgotten. nil: limits are what they were noted with, and all applications stay.
+	Limit func(application, endpoint string) (limit quota.Limit, known bool)
 }
 
 // NearMembers keeps, until the day ends, the members who are near their limits by name: for each application and endpoint the nearest. It keeps
@@ -105,7 +109,7 @@ func OpenNear(ctx context.Context, o NearOptions) (*NearMembers, error) {
 	}
 	for _, list := range kept {
 		for _, m := range list.Members {
-			n.Note(Near{Day: n.day, Application: list.Application, Endpoint: list.Endpoint, Member: m.ID, Percent: m.Percent})
+			n.Note(Near{Day: n.day, Application: list.Application, Endpoint: list.Endpoint, Member: m.ID, Limit: list.Limit, Percent: m.Percent})
 		}
 	}
 	for _, list := range n.lists {
@@ -179,28 +183,33 @@ func (l *nearList) note(m Near) bool {
 	return true
 }
 
-// Tell tells of everybody who is kept.
+// Tell tells of everybody who is kept and whose limit is still what it was.
 func (n *NearMembers) Tell(tell func(Near)) {
 	n.mu.Lock()
 	day := n.day
 	names := slices.Collect(maps.Keys(n.lists))
 	n.mu.Unlock()
 	for _, name := range names {
-		list, limit := n.copy(day, name)
+		list := n.copy(day, name)
+		if n.o.Limit != nil {
+			if limit, known := n.o.Limit(name.application, name.endpoint); !known || limit != list.Limit {
+				continue
+			}
+		}
 		for _, m := range list.Members {
-			tell(Near{Day: day, Application: name.application, Endpoint: name.endpoint, Member: m.ID, Limit: limit, Percent: m.Percent})
+			tell(Near{Day: day, Application: name.application, Endpoint: name.endpoint, Member: m.ID, Limit: list.Limit, Percent: m.Percent})
 		}
 	}
 }
 
 // copy returns a copy of a day's list, which has no members where there is none. Members' calls wait for the lock, so it is taken for one list at a time.
-func (n *NearMembers) copy(day quota.Date, name nearName) (NearList, quota.Limit) {
+func (n *NearMembers) copy(day quota.Date, name nearName) NearList {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if list := n.lists[name]; list != nil && n.day == day {
-		return list.copy(), list.limit
+		return list.copy()
 	}
-	return NearList{}, 0
+	return NearList{}
 }
 
 // Follow keeps the lists in the store until ctx ends. What is noted after that is [NearMembers.Close]'s to keep.
@@ -210,6 +219,7 @@ func (n *NearMembers) Follow(ctx context.Context) {
 	kept := quota.Date(0) // so that what an earlier day left is removed at once
 	failing := false
 	for {
+		n.forgetRemoved()
 		day, lists := n.takeChanged()
 		if day != kept || len(lists) > 0 {
 			err := n.keep(ctx, day, lists)
@@ -256,6 +266,25 @@ func (n *NearMembers) takeChanged() (quota.Date, []NearList) {
 	return day, lists
 }
 
+// forgetRemoved forgets who was near in applications that were removed: another may come to bear the name of one.
+func (n *NearMembers) forgetRemoved() {
+	if n.o.Limit == nil {
+		return
+	}
+	n.mu.Lock()
+	names := slices.Collect(maps.Keys(n.lists))
+	n.mu.Unlock()
+	removed := slices.DeleteFunc(names, func(name nearName) bool {
+		_, known := n.o.Limit(name.application, name.endpoint)
+		return known
+	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range removed {
+		delete(n.lists, name)
+	}
+}
+
 // takeList is as copy, and notes that the list is being kept.
 func (n *NearMembers) takeList(day quota.Date, name nearName) NearList {
 	n.mu.Lock()
@@ -269,7 +298,7 @@ func (n *NearMembers) takeList(day quota.Date, name nearName) NearList {
 }
 
 func (l *nearList) copy() NearList {
-	return NearList{Application: l.name.application, Endpoint: l.name.endpoint, Members: slices.Clone(l.members)}
+	return NearList{Application: l.name.application, Endpoint: l.name.endpoint, Limit: l.limit, Members: slices.Clone(l.members)}
 }
 
 func (n *NearMembers) keep(ctx context.Context, day quota.Date, lists []NearList) error {

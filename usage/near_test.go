@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,6 +231,72 @@ func TestNearAfterTheLimitIsRaised(t *testing.T) {
 	note("old-00", 50, 60)
 	note("new", 50, 90)
 	wantNear(t, n, "posts.create", "posts.create new 90% 45/50 left 5 refused 0")
+}
+
+// Nobody is told of with the percentage of a limit that holds no more, whether the node was started again since or not.
+func TestNearTellsOfLimitsThatHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, store := newCalling(t, "UTC", "00:00"), newMemory()
+		limits := map[string]quota.Limit{"posts.create": 100, "posts.find": 10}
+		open := func() *usage.NearMembers {
+			n, err := usage.OpenNear(t.Context(), usage.NearOptions{
+				Store: store, Day: c.today, Log: slog.New(slog.DiscardHandler), Members: members{}.counts,
+				Limit: func(_, endpoint string) (quota.Limit, bool) { return limits[endpoint], true },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		n := open()
+		create := usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "posts.create", Member: "m-1", Limit: 100, Percent: 90}
+		find := usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "posts.find", Member: "m-1", Limit: 10, Percent: 80}
+		n.Note(create)
+		n.Note(find)
+		if err := n.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := func(what string, want ...usage.Near) {
+			t.Helper()
+			for _, n := range []*usage.NearMembers{n, open()} {
+				var told []usage.Near
+				n.Tell(func(m usage.Near) { told = append(told, m) })
+				slices.SortFunc(told, func(a, b usage.Near) int { return strings.Compare(a.Endpoint, b.Endpoint) })
+				if diff := cmp.Diff(want, told); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+		}
+		want("at first", create, find)
+		limits["posts.create"] = 1000
+		want("after a limit was raised", find)
+	})
+}
+
+// Another application that comes to bear the id of one that was removed has nobody near.
+func TestNearInARemovedApplication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCalling(t, "UTC", "00:00")
+		var removed atomic.Bool
+		n, err := usage.OpenNear(t.Context(), usage.NearOptions{
+			Store: newMemory(), Day: c.today, Log: slog.New(slog.DiscardHandler), Members: members{"m-1": 40}.counts,
+			Limit: func(string, string) (quota.Limit, bool) { return 50, !removed.Load() },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		following(t, n, func() {
+			note(n, c.today().Date, "posts.create", "m-1", 80)
+			time.Sleep(keepsWithin)
+			wantNear(t, n, "", "posts.create m-1 80% 40/50 left 10 refused 0")
+			removed.Store(true)
+			time.Sleep(keepsWithin)
+			removed.Store(false)
+			wantNear(t, n, "")
+			note(n, c.today().Date, "posts.create", "m-1", 80)
+			wantNear(t, n, "", "posts.create m-1 80% 40/50 left 10 refused 0")
+		})
+	})
 }
 
 func TestNearIsKeptUntilTheDayEnds(t *testing.T) {

@@ -35,6 +35,8 @@ type AlertData struct {
 	Day         string       `json:"day"` // as 2006-01-02
 	ResetsAt    time.Time    `json:"resetsAt"`
 	Limits      []AlertLimit `json:"limits"` // the application's first, then the members', each in order of endpoint
+	// MoreMembers is, in the last message of a day, how many more limits of members came to a threshold, of which nobody was told.
+	MoreMembers int `json:"moreMembers,omitempty"`
 }
 
 // AlertLimit is the limit of an application, or that of one member or several.
@@ -59,9 +61,11 @@ type AlertOptions struct {
 }
 
 // Alerts notices when a limit comes to a threshold of its application's settings, and puts a message that tells of it into the store, from
-// where it is delivered: for each limit and threshold once a day, restarts included, and within two seconds. Members are summed up: the first are told
-// of at once, others with those that come in the next minute, then in the next two, and so on up to an hour, and at the end of the day; of [MaxNear] members
-// an endpoint and day at the most, who are those with the highest percentages where more wait. It is safe for concurrent use.
+// where it is delivered: for each limit and threshold once a day, restarts included, and within two seconds. It is safe for concurrent use.
+//
+// Members are summed up: the first are told of at once, others with those that come in the next minute, then in the next two, and so on up to an
+// hour, the nearest hundred at a time; and in one last message at the end of the day, of the nearest hundred and how many more wait. That is
+// of [MaxNear] members an endpoint and day at the most: those with the highest percentages.
 //
 // The settings are in memory, and follow the store within a second, whoever changes them there: who has none costs nothing.
 type Alerts struct {
@@ -91,7 +95,7 @@ const (
 	lastPause  = time.Hour
 	// overFor is how long after its end a day's limits are still heard of: what was decided just before is told a little later.
 	overFor = time.Minute
-	// maxWaiting is how many limits may wait to be told of, some 30 MB; those beyond are noticed with their next call, or percentage.
+	// maxWaiting is how many members may wait to be told of, some 30 MB; those beyond are noticed with their next percentage.
 	maxWaiting = 100_000
 	// toldAtOnce is how many limits of an application, and how many of members, one message tells of.
 	toldAtOnce = 100
@@ -135,7 +139,19 @@ func (a *Alerts) readSettings(ctx context.Context) (changed bool, err error) {
 	}
 	a.settings.Store(&warnings)
 	a.version = version
+	a.forgetRemoved(all)
 	return true, nil
+}
+
+// forgetRemoved forgets what was told of applications that have no settings: they were removed, and others may come to bear their names.
+func (a *Alerts) forgetRemoved(settings map[string]AlertSettings) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range []*alertDay{a.today, a.over} {
+		if d != nil {
+			d.keepOnly(settings)
+		}
+	}
 }
 
 func (a *Alerts) warning(application string) warning { return (*a.settings.Load())[application] }
@@ -205,7 +221,7 @@ func (a *Alerts) Follow(ctx context.Context) {
 // Close raises what has come to a threshold until now. Where nothing has, the store is not asked.
 func (a *Alerts) Close(ctx context.Context) error {
 	a.mu.Lock()
-	waits := a.today.waiting > 0 || a.over != nil && a.over.waiting > 0
+	waits := len(a.today.queue) > 0 || a.over != nil && len(a.over.queue) > 0
 	a.mu.Unlock()
 	if !waits {
 		return nil
@@ -225,6 +241,9 @@ func (a *Alerts) look(ctx context.Context) error {
 		a.o.Members(a.Near)
 	}
 	today, over := a.days()
+	if today.day.End.IsZero() {
+		return nil // it began after it was asked for, and the next look knows its end
+	}
 	if a.forgotten != today.date {
 		if err := a.o.Store.RaiseAlerts(ctx, today.date, nil, nil); err != nil {
 			return err
@@ -252,7 +271,7 @@ func (a *Alerts) days() (today, over *alertDay) {
 		a.today.day = day
 	}
 	if a.today.dropped > 0 && !a.dropping {
-		a.o.Log.Warn("more limits have come to a threshold than can wait to be told of: the others are noticed with their next call", "waiting", maxWaiting)
+		a.o.Log.Warn("more members have come to a threshold than can wait to be told of: the others are noticed when they come nearer", "waiting", maxWaiting)
 	}
 	a.dropping, a.today.dropped = a.today.dropped > 0, 0
 	return a.today, a.over
@@ -262,13 +281,13 @@ func (a *Alerts) days() (today, over *alertDay) {
 func (a *Alerts) endOver(over *alertDay) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.over == over && over.waiting == 0 && a.o.Now().Sub(over.day.End) > overFor {
+	if a.over == over && len(over.queue) == 0 && a.o.Now().Sub(over.day.End) > overFor {
 		a.over = nil
 	}
 }
 
 // raise tells of what the limits of a day have come to, beginning with the applications that were not looked at for the longest. Of a day that
-// is over everything is told at once, and nothing has to be remembered.
+// is over everything is told at once, of an application's members in one last message, and nothing has to be remembered.
 func (a *Alerts) raise(ctx context.Context, d, today *alertDay) error {
 	a.mu.Lock()
 	left := len(d.queue)
@@ -278,12 +297,12 @@ func (a *Alerts) raise(ctx context.Context, d, today *alertDay) error {
 		var b batch
 		for ; left > 0 && len(b.crossings) < crossingsAtOnce; left-- {
 			a.mu.Lock()
-			w, tellings := d.next(a.thresholds, now, d != today)
+			w, tellings, more := d.next(a.thresholds, now, d != today)
 			a.mu.Unlock()
 			if len(tellings) == 0 {
 				continue
 			}
-			if err := b.add(d.day, w, tellings, a.warning(w.name).channels, now); err != nil {
+			if err := b.add(d.day, w, tellings, more, a.warning(w.name).channels, now); err != nil {
 				return err
 			}
 		}
@@ -295,7 +314,7 @@ func (a *Alerts) raise(ctx context.Context, d, today *alertDay) error {
 			crossings = nil
 		}
 		err := a.o.Store.RaiseAlerts(ctx, today.date, crossings, b.messages)
-		a.settle(d, &b, now, err)
+		a.settle(d, &b, now, d != today, err)
 		if err != nil {
 			return err
 		}
@@ -304,14 +323,17 @@ func (a *Alerts) raise(ctx context.Context, d, today *alertDay) error {
 }
 
 // settle notes what became of a batch.
-func (a *Alerts) settle(d *alertDay, b *batch, now time.Time, err error) {
+func (a *Alerts) settle(d *alertDay, b *batch, now time.Time, over bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range b.parts {
 		switch {
 		case err != nil:
 			d.takeBack(p.of, p.tellings)
-		case p.tellings[len(p.tellings)-1].member != "":
+		case p.tellings[len(p.tellings)-1].member == "":
+		case over:
+			d.close(p.of)
+		default:
 			p.of.hold(now)
 		}
 	}
@@ -330,9 +352,9 @@ type part struct {
 	tellings []telling // the application's own first
 }
 
-// add adds what is told of an application's limits, in order.
-func (b *batch) add(day quota.Day, w *watched, tellings []telling, channels []AlertChannel, now time.Time) error {
-	alert := Alert{Type: AlertType, Timestamp: now, Data: AlertData{Application: w.name, Day: day.Date.String(), ResetsAt: day.End.UTC()}}
+// add adds what is told of an application's limits, in order, and of how many more members nothing is.
+func (b *batch) add(day quota.Day, w *watched, tellings []telling, more int, channels []AlertChannel, now time.Time) error {
+	alert := Alert{Type: AlertType, Timestamp: now, Data: AlertData{Application: w.name, Day: day.Date.String(), ResetsAt: day.End.UTC(), MoreMembers: more}}
 	for _, t := range tellings {
 		b.crossings = append(b.crossings, Crossing{Application: w.name, Endpoint: t.endpoint, Member: t.member, Threshold: t.threshold})
 		alert.Data.add(t)

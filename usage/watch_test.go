@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +73,14 @@ func (m *alertMemory) set(application string, s usage.AlertSettings) {
 	m.version++
 }
 
+// remove has an application leave the catalog.
+func (m *alertMemory) remove(application string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.settings, application)
+	m.version++
+}
+
 func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,6 +125,22 @@ func (m *alertMemory) tell(tell func(usage.Near)) {
 	for _, n := range m.near {
 		tell(n)
 	}
+}
+
+// take returns what was raised since it was last asked.
+func (m *alertMemory) take(t *testing.T) (alerts []usage.Alert) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, message := range m.messages {
+		var alert usage.Alert
+		if err := json.Unmarshal([]byte(message.Body), &alert); err != nil {
+			t.Fatal(err)
+		}
+		alerts = append(alerts, alert)
+	}
+	m.messages = nil
+	return alerts
 }
 
 // told returns the limits that the messages tell of, by application.
@@ -502,6 +528,143 @@ func TestAlertsAreBoundedWhileTheStoreFails(t *testing.T) {
 		}
 		if sum != 100_000 {
 			t.Errorf("told of %d members, want 100,000", sum)
+		}
+	})
+}
+
+// Members of a few applications who wait keep no other application's own limit, nor its members, from being told of.
+func TestAlertsOfMembersWhoWaitHoldUpNoOthers(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		const full, endpoints, members = 5, 220, 100
+		near := func(application, endpoint, member string, percent int) {
+			a.Near(usage.Near{Day: c.today().Date, Application: application, Endpoint: endpoint, Member: member, Percent: percent})
+		}
+		for i := range full {
+			store.set(fmt.Sprint("full-", i), usage.AlertSettings{WebhookURL: "https://full.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		for i := range full {
+			near(fmt.Sprint("full-", i), "first", "m", 80) // from now on others wait for a minute
+		}
+		time.Sleep(soon)
+		for i := range full {
+			for e := range endpoints {
+				for m := range members {
+					near(fmt.Sprint("full-", i), fmt.Sprint("e-", e), fmt.Sprint("m-", m), 80)
+				}
+			}
+		}
+		near("full-0", "last", "m", 99) // in place of one of its own who is farther
+		a.Called(c.today().Date, "acme", "*", 100, 100, false)
+		near("acme", "*", "m-1", 80)
+		near("acme", "*", "m-2", 90)
+		time.Sleep(soon)
+		told := store.told(t)
+		want := []usage.AlertLimit{
+			{Kind: "application", Endpoint: "*", Threshold: 100, Limit: 100, Used: 100},
+			{Kind: "member", Endpoint: "*", Threshold: 75, Members: []usage.NearMember{{ID: "m-1", Percent: 80}}},
+			{Kind: "member", Endpoint: "*", Threshold: 90, Members: []usage.NearMember{{ID: "m-2", Percent: 90}}},
+		}
+		if diff := cmp.Diff(want, told["acme"]); diff != "" {
+			t.Errorf("told of the other application (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Minute)
+		if limits := store.told(t)["full-0"]; !slices.ContainsFunc(limits, func(l usage.AlertLimit) bool { return l.Endpoint == "last" }) {
+			t.Error("the nearest of those who wait is not told of")
+		}
+	})
+}
+
+// A call of the next day that comes while the old one is being looked at is told of when that day's end is known.
+func TestAlertsOfADayThatBeginsDuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, store := newCalling(t, "UTC", "00:00"), newAlertMemory()
+		var during atomic.Pointer[func()] // what happens right after the day was asked for
+		a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Ways: hooks, Now: time.Now, Log: slog.New(slog.DiscardHandler), Day: func() quota.Day {
+			day := c.today()
+			if f := during.Swap(nil); f != nil {
+				(*f)()
+			}
+			return day
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { a.Follow(ctx); close(done) }()
+		next := c.today().Date + 1
+		time.Sleep(time.Until(c.today().End) - 1500*time.Millisecond)
+		during.Store(new(func() { a.Called(next, "acme", "*", 80, 100, false) }))
+		time.Sleep(1400 * time.Millisecond)
+		if alerts := store.take(t); len(alerts) > 0 {
+			t.Errorf("told of %+v before the day's end is known", alerts)
+		}
+		time.Sleep(soon)
+		if alerts := store.take(t); len(alerts) != 1 || alerts[0].Data.ResetsAt != time.Date(2000, 1, 3, 0, 0, 0, 0, time.UTC) {
+			t.Errorf("told of %+v", alerts)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// An application that comes to bear the id of one that was removed is told of what that one was told of before.
+func TestAlertsOfARemovedApplication(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		use := func() {
+			a.Called(c.today().Date, "acme", "*", 80, 100, false)
+			a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: "m-1", Percent: 80})
+			time.Sleep(soon)
+		}
+		use()
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 75% m-1:80")
+		a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: "m-2", Percent: 80}) // who waits
+		store.remove("acme")
+		time.Sleep(soon)
+		store.set("acme", usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		time.Sleep(soon)
+		store.want(t)
+		use()
+		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 75% m-1:80")
+	})
+}
+
+// However many members wait when a day ends, their application gets one message more: of the nearest, and how many others there are.
+func TestAlertsAtTheEndOfADayOfManyMembers(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		first := c.today()
+		near := func(endpoint, member string, percent int) {
+			a.Near(usage.Near{Day: first.Date, Application: "acme", Endpoint: endpoint, Member: member, Percent: percent})
+		}
+		time.Sleep(time.Until(first.End) - 10*time.Second)
+		near("first", "m", 80)
+		time.Sleep(soon)
+		store.take(t)
+		for e := range 7 {
+			for m := range 100 {
+				near(fmt.Sprint("e-", e), fmt.Sprint("m-", m), 76)
+			}
+		}
+		for m := range 90 {
+			near("near", fmt.Sprint("m-", m), 95)
+		}
+		store.fail(errors.New("boom"))
+		time.Sleep(time.Until(first.End) + soon)
+		store.fail(nil)
+		time.Sleep(soon)
+		near("late", "m", 100)
+		time.Sleep(time.Minute)
+		alerts := store.take(t)
+		if len(alerts) != 1 {
+			t.Fatalf("%d messages, want one", len(alerts))
+		}
+		alert, told := alerts[0], map[int]int{}
+		for _, l := range alert.Data.Limits {
+			told[l.Threshold] += len(l.Members)
+		}
+		if diff := cmp.Diff(map[int]int{90: 90, 75: 10}, told); diff != "" || alert.Data.MoreMembers != 690 || alert.Data.Day != "2000-01-01" {
+			t.Errorf("%d more members of %s, told of (-want +got):\n%s", alert.Data.MoreMembers, alert.Data.Day, diff)
 		}
 	})
 }

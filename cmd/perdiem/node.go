@@ -141,6 +141,7 @@ func startNode(ctx context.Context, c *config, o nodeOptions) (_ *node, err erro
 	n.unfollow = unfollow
 	n.following.Go(func() { n.snapshots.follow(follow) })
 	n.records.follow(follow, n.following.Go)
+	n.following.Go(func() { forgetTokens(follow, n.registry.ForgetTokens, n.log) })
 	if err := n.openDoors(follow); err != nil {
 		return nil, err
 	}

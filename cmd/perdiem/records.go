@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/perdiem/perdiem/lease"
 	"github.com/perdiem/perdiem/notify"
 	"github.com/perdiem/perdiem/portal"
+	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/usage"
 )
 
@@ -23,7 +26,9 @@ type records struct {
 // openRecords opens what is kept of calls. Until it has returned, none may be decided.
 func (n *node) openRecords(ctx context.Context) (err error) {
 	r := &n.records
-	r.near, err = usage.OpenNear(ctx, usage.NearOptions{Store: n.registry, Day: n.book.Day, Members: counters{n.book}.members, Log: n.log})
+	r.near, err = usage.OpenNear(ctx, usage.NearOptions{
+		Store: n.registry, Day: n.book.Day, Members: counters{n.book}.members, Limit: n.memberLimit, Log: n.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -47,7 +52,6 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.near.Tell(r.alerts.Near) // of whom nothing was told before the node stopped
 	r.outbox, err = notify.New(notify.Options{
 		Store: n.registry, Send: send, Now: n.now, Log: n.log,
 	})
@@ -60,8 +64,33 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 	return err
 }
 
-// follow keeps records until ctx ends.
+const (
+	forgetTokensEvery = time.Hour
+	forgetTokensPause = time.Second // between two steps, so that nobody waits for them
+)
+
+// forgetTokens forgets the tokens that ended long ago, as [registry.Registry.ForgetTokens], until ctx ends: they may have members' ids in them.
+func forgetTokens(ctx context.Context, forget func(context.Context) (more bool, err error), log *slog.Logger) {
+	for {
+		more, err := forget(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("tokens that ended more than a week ago cannot be forgotten: it is tried again", "err", err)
+		}
+		pause := forgetTokensEvery
+		if more {
+			pause = forgetTokensPause
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// follow keeps records until ctx ends. The catalog is known by now.
 func (r *records) follow(ctx context.Context, start func(func())) {
+	r.near.Tell(r.alerts.Near) // of whom nothing was told before the node stopped
 	for _, follow := range []func(context.Context){r.history.Follow, r.near.Follow, r.alerts.Follow, r.outbox.Follow} {
 		start(func() { follow(ctx) })
 	}
@@ -97,4 +126,17 @@ func (n *node) decision(d lease.Decided) usage.Decided {
 func (n *node) nearLimit(m lease.Near) {
 	n.records.near.Note(usage.Near(m))
 	n.records.alerts.Near(usage.Near(m))
+}
+
+// memberLimit returns the limit that an application's members have for an endpoint, and whether there is such an application.
+func (n *node) memberLimit(application, endpoint string) (limit quota.Limit, known bool) {
+	snapshot := n.snapshots.current()
+	app, known := snapshot.Application(application)
+	if !known {
+		return 0, false
+	}
+	if e, known := snapshot.Endpoint(endpoint); known {
+		limit = snapshot.Limits(app, e).Member
+	}
+	return limit, true
 }

@@ -279,6 +279,33 @@ func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	}
 	due(now.Add(time.Hour), usage.MaxDueAlerts, append(append([]usage.AlertMessage{}, many[:usage.MaxDueAlertsOf]...), late, first)...)
 	due(now.Add(time.Hour), 2, many[:2]...)
+
+	// Old ones are forgotten, whatever their way and whenever they are due.
+	byMail := usage.AlertMessage{ID: "msg_mail", Application: "beta", Channel: usage.ByMail("ops@beta.example"), Body: "{}", Created: now.Add(time.Second), Due: now.Add(time.Second)}
+	young := usage.AlertMessage{ID: "msg_young", Application: "beta", Channel: usage.ByWebhook, Body: "{}", Created: now.Add(time.Minute), Due: now.Add(time.Minute)}
+	if err := s.RaiseAlerts(ctx, historyDay, nil, []usage.AlertMessage{byMail, young}); err != nil {
+		t.Fatal(err)
+	}
+	forgotten := map[string]usage.AlertMessage{}
+	for _, want := range []int{0, usage.MaxDueAlerts, 4, 0} { // the first time nothing is that old
+		upTo := now.Add(time.Second)
+		if want == 0 && len(forgotten) == 0 {
+			upTo = now.Add(-time.Millisecond)
+		}
+		some, err := s.ForgetAlerts(ctx, upTo)
+		if len(some) != want || err != nil {
+			t.Fatalf("%d were forgotten, want %d: %v", len(some), want, err)
+		}
+		for _, m := range some {
+			forgotten[m.ID] = m
+		}
+	}
+	for _, want := range []usage.AlertMessage{many[0], first, late, byMail} {
+		if diff := cmp.Diff(want, forgotten[want.ID]); diff != "" {
+			t.Errorf("forgotten (-want +got):\n%s", diff)
+		}
+	}
+	due(now.Add(time.Hour), usage.MaxDueAlerts, young)
 	for _, limit := range []int{0, -1, usage.MaxDueAlerts + 1} {
 		_, err := s.DueAlerts(ctx, usage.WebhookWay, now, limit)
 		wantKind(t, fmt.Sprintf("limit %d", limit), err, fault.Invalid)

@@ -41,7 +41,7 @@ func keepNear(t *testing.T, s usage.NearStore, day quota.Date, lists ...usage.Ne
 
 func testNearKept(t *testing.T, s usage.NearStore) {
 	wantNear(t, s, historyDay)
-	full := usage.NearList{Application: "acme", Endpoint: "posts.create"}
+	full := usage.NearList{Application: "acme", Endpoint: "posts.create", Limit: 1 << 40}
 	for i := range usage.MaxNear {
 		full.Members = append(full.Members, usage.NearMember{ID: strings.Repeat("日", i%85+1), Percent: i})
 	}
@@ -51,7 +51,7 @@ func testNearKept(t *testing.T, s usage.NearStore) {
 	keepNear(t, s, historyDay, odd)
 	wantNear(t, s, historyDay, full, odd, beta)
 	wantNear(t, s, historyDay+1)
-	full.Members = full.Members[50:]
+	full.Members, full.Limit = full.Members[50:], 10
 	keepNear(t, s, historyDay, full)
 	keepNear(t, s, historyDay)
 	wantNear(t, s, historyDay, full, odd, beta)

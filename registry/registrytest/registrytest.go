@@ -66,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"a removed application's tokens", testRemovalRevokes},
 		{"a long log of revocations", testRevocationPages},
 		{"old tokens are forgotten", testForget},
+		{"many old tokens are forgotten", testForgetMany},
 		{"no more tokens than may be", testMaxOwn},
 		{"tokens page by page", testTokenPages},
 		{"tokens that hold", testHoldingTokens},

@@ -205,7 +205,7 @@ func testForget(t *testing.T, f *fixture) {
 		}
 	}
 	f.clock.Advance(25 * time.Hour) // expired a day ago: still told apart from one that never was
-	f.issue(t, registry.NewToken{Application: "beta"})
+	f.forgetTokens(t)
 	if found, err := f.TokenByHash(ctx, hash); err != nil || found != brief {
 		t.Errorf("TokenByHash: %v, %v", found, err)
 	}
@@ -215,11 +215,12 @@ func testForget(t *testing.T, f *fixture) {
 	}
 	f.clock.Advance(5 * 24 * time.Hour)
 	kept := f.issue(t, registry.NewToken{Application: "acme"})
+	f.forgetTokens(t)
 	if tokens, err := f.Tokens(ctx, "acme"); err != nil || len(tokens) != 4 {
 		t.Errorf("within a week: %v, %v; want all", tokens, err)
 	}
 	f.clock.Advance(3 * 24 * time.Hour)
-	f.issue(t, registry.NewToken{Application: "beta"})
+	f.forgetTokens(t)
 	tokens, err := f.Tokens(ctx, "acme")
 	if err != nil || len(tokens) != 1 || tokens[0].ID != kept.ID {
 		t.Errorf("a week later: %v, %v; want just the one that holds, neither %s nor %s", tokens, err, ended.ID, lasting.ID)
@@ -234,6 +235,33 @@ func testForget(t *testing.T, f *fixture) {
 	}
 	if revoked, _, err := f.Revocations(ctx, next); err != nil || len(revoked) != 1 || revoked[0].TokenID != again.ID {
 		t.Errorf("the log's rest: %v, %v", revoked, err)
+	}
+}
+
+// forgetTokens forgets tokens until none is left that is to be.
+func (f *fixture) forgetTokens(t *testing.T) (steps int) {
+	t.Helper()
+	for more := true; more; steps++ {
+		var err error
+		if more, err = f.ForgetTokens(t.Context()); err != nil {
+			t.Fatalf("ForgetTokens: %v", err)
+		}
+	}
+	return steps
+}
+
+// testForgetMany revokes more tokens than are forgotten at a time.
+func testForgetMany(t *testing.T, f *fixture) {
+	f.apply(t, Catalog())
+	for range 1500 {
+		f.issue(t, registry.NewToken{Application: "acme", Member: "m-1", Expires: f.clock.Now().Add(time.Hour)})
+	}
+	f.clock.Advance(9 * 24 * time.Hour)
+	if steps := f.forgetTokens(t); steps < 2 {
+		t.Error("they are forgotten in one step")
+	}
+	if tokens, err := f.Tokens(t.Context(), "acme"); len(tokens) > 0 || err != nil {
+		t.Errorf("%d tokens are left, %v", len(tokens), err)
 	}
 }
 
@@ -312,7 +340,7 @@ func testTokenPages(t *testing.T, f *fixture) {
 		t.Fatal(page, err)
 	}
 	f.clock.Advance(7*24*time.Hour + 2*time.Hour + time.Minute) // the first two expired a week ago
-	f.issue(t, registry.NewToken{Application: "beta"})
+	f.forgetTokens(t)
 	rest, _, err := f.Registry.Tokens(ctx, "acme", next, 10)
 	if err != nil || len(rest) != 3 || rest[0].ID != want[2] {
 		t.Errorf("after %v were forgotten: %v, %v", page, rest, err)

@@ -204,18 +204,23 @@ func (r *Registry) DueAlerts(ctx context.Context, way usage.AlertWay, now time.T
 	if err != nil {
 		return nil, r.failure(err)
 	}
+	messages, err := scanMessages(rows)
+	return messages, r.failure(err)
+}
+
+// scanMessages reads messages to the end of rows, and closes them.
+func scanMessages(rows *sql.Rows) (messages []usage.AlertMessage, err error) {
 	defer rows.Close()
-	var messages []usage.AlertMessage
 	for rows.Next() {
 		var m usage.AlertMessage
 		var created, due sql.NullInt64
 		if err := rows.Scan(&m.ID, &m.Application, &m.Channel, &m.Body, &created, &due, &m.Attempts); err != nil {
-			return nil, r.failure(err)
+			return nil, err
 		}
 		m.Created, m.Due = fromMillis(created), fromMillis(due)
 		messages = append(messages, m)
 	}
-	return messages, r.failure(rows.Err())
+	return messages, rows.Err()
 }
 
 // DelayAlert has a message tried again.
@@ -232,4 +237,25 @@ func (r *Registry) RemoveAlert(ctx context.Context, id string) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM alert_messages WHERE id = $1", id)
 		return err
 	})
+}
+
+// ForgetAlerts forgets old messages.
+func (r *Registry) ForgetAlerts(ctx context.Context, upTo time.Time) (forgotten []usage.AlertMessage, err error) {
+	var old bool
+	if err := r.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM alert_messages WHERE created <= $1)", upTo.UnixMilli()).Scan(&old); err != nil || !old {
+		return nil, r.failure(err) // nothing is changed where there is nothing to forget
+	}
+	err = r.write(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, "DELETE FROM alert_messages WHERE id IN (SELECT id FROM alert_messages WHERE created <= $1 ORDER BY created LIMIT $2) "+
+			"RETURNING id, application, channel, body, created, due, attempts", upTo.UnixMilli(), usage.MaxDueAlerts)
+		if err != nil {
+			return err
+		}
+		forgotten, err = scanMessages(rows)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return forgotten, nil
 }

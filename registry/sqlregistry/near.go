@@ -22,9 +22,9 @@ func (r *Registry) KeepNear(ctx context.Context, day quota.Date, lists []usage.N
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, "INSERT INTO near_members (day, application, endpoint, members) VALUES ($1, $2, $3, $4) "+
-				"ON CONFLICT (day, application, endpoint) DO UPDATE SET members = excluded.members",
-				day, list.Application, list.Endpoint, string(members)); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO near_members (day, application, endpoint, members, member_limit) VALUES ($1, $2, $3, $4, $5) "+
+				"ON CONFLICT (day, application, endpoint) DO UPDATE SET members = excluded.members, member_limit = excluded.member_limit",
+				day, list.Application, list.Endpoint, string(members), int64(list.Limit)); err != nil {
 				return err
 			}
 		}
@@ -34,7 +34,7 @@ func (r *Registry) KeepNear(ctx context.Context, day quota.Date, lists []usage.N
 
 // NearOn returns the lists of a day.
 func (r *Registry) NearOn(ctx context.Context, day quota.Date) ([]usage.NearList, error) {
-	rows, err := r.reader.QueryContext(ctx, "SELECT application, endpoint, members FROM near_members WHERE day = $1 ORDER BY application, endpoint", day)
+	rows, err := r.reader.QueryContext(ctx, "SELECT application, endpoint, members, member_limit FROM near_members WHERE day = $1 ORDER BY application, endpoint", day)
 	if err != nil {
 		return nil, r.failure(err)
 	}
@@ -43,7 +43,7 @@ func (r *Registry) NearOn(ctx context.Context, day quota.Date) ([]usage.NearList
 	for rows.Next() {
 		var list usage.NearList
 		var members string
-		if err := rows.Scan(&list.Application, &list.Endpoint, &members); err != nil {
+		if err := rows.Scan(&list.Application, &list.Endpoint, &members, &list.Limit); err != nil {
 			return nil, r.failure(err)
 		}
 		if err := decode(members, &list.Members); err != nil {

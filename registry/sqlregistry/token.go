@@ -21,9 +21,10 @@ const (
 
 	revocationsPage = 4096
 	// Tokens that have ended are kept for a while: so that the owners of those that expired hear that rather than that they are not known, and so that
-	// everybody who remembers a token hears of its revocation. Each token that is issued makes room for itself.
-	keepEnded       = 7 * 24 * time.Hour
-	forgottenAtOnce = 8
+	// everybody who remembers a token hears of its revocation.
+	keepEnded = 7 * 24 * time.Hour
+	// forgottenTokens is how many tokens are removed at a time.
+	forgottenTokens = 1000
 
 	// Conditions on an application's tokens that hold, and on its own alone, for which there is the index tokens_own.
 	holding    = "application = $2 AND seq < $3 AND revoked IS NULL AND (expires IS NULL OR expires > $4) ORDER BY seq DESC"
@@ -64,12 +65,6 @@ func (r *Registry) IssueToken(ctx context.Context, n registry.NewToken) (registr
 			return err
 		} else if rows == 0 {
 			return fault.New(fault.Conflict, "a token with this hash was issued before: make a new secret")
-		}
-		for _, ended := range []string{"expires", "revoked"} {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM tokens WHERE seq IN (SELECT seq FROM tokens WHERE "+ended+" < $1 LIMIT $2)",
-				now.Add(-keepEnded).UnixMilli(), forgottenAtOnce); err != nil {
-				return err
-			}
 		}
 		return r.record(ctx, tx, registry.AuditEntry{
 			Actor: n.Actor, Action: registry.ActionIssueToken, Subject: "token " + t.ID, After: describeToken(t),
@@ -225,6 +220,30 @@ func (r *Registry) UseTokens(ctx context.Context, uses []registry.TokenUse) erro
 		}
 		return nil
 	})
+}
+
+// ForgetTokens removes some of the tokens that ended long ago, with what the log has of their revocation.
+func (r *Registry) ForgetTokens(ctx context.Context) (more bool, err error) {
+	before := r.now().Add(-keepEnded).UnixMilli()
+	var old bool
+	if err := r.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM tokens WHERE expires < $1) OR EXISTS (SELECT 1 FROM tokens WHERE revoked < $1)",
+		before).Scan(&old); err != nil || !old {
+		return false, r.failure(err) // nothing is changed where there is nothing to remove
+	}
+	err = r.write(ctx, func(tx *sql.Tx) error {
+		for _, ended := range []string{"expires", "revoked"} {
+			removed, err := tx.ExecContext(ctx, "DELETE FROM tokens WHERE seq IN (SELECT seq FROM tokens WHERE "+ended+" < $1 LIMIT $2)", before, forgottenTokens)
+			if err != nil {
+				return err
+			}
+			rows, err := removed.RowsAffected()
+			if more = rows == forgottenTokens; err != nil || more {
+				return err
+			}
+		}
+		return nil
+	})
+	return more, err
 }
 
 // scanToken reads one row of tokenColumns, and what precedes them in it.
