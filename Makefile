@@ -46,11 +46,13 @@ format: ## Format all code
 race: compiler issuer browser mailpit ## Run all tests under the race detector, the model of the leases at a fifth of its length (PKG=./lease: those of a package)
 	PERDIEM_MODEL_OPERATIONS=20000 $(GO) test -race -timeout 20m -skip '^(TestAccessibility|TestKeyboard)$$' $(PKG)
 
-# One processor a target, and as many targets at a time as there are processors.
+# One processor a target, and as many targets at a time as there are processors. Before Go 1.27 the end of FUZZTIME may be told as a failure, with no input
+# that fails (go.dev/issue/75804): then the target runs again, once.
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' --exclude-dir=bench . | sort | sed -E 's|/[^/]*:func | |' | \
-	xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 2 $(SHELL) -c 'said=$$($(GO) test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 "$$0" 2>&1 < /dev/null) || \
-		{ echo "$$said"; echo "FAIL $$1 of $$0"; exit 1; }; echo "ok   $$1 of $$0: $$(grep -o "execs: [0-9]*" <<< "$$said" | tail -n 1)"'
+	xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 2 $(SHELL) -c 'run() { said=$$($(GO) test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 "$$0" 2>&1 < /dev/null); }; \
+		ended() { grep -q "^    context deadline exceeded$$" <<< "$$said" && ! grep -q "Failing input" <<< "$$said"; }; \
+		run "$$@" || { ended && run "$$@"; } || { echo "$$said"; echo "FAIL $$1 of $$0"; exit 1; }; echo "ok   $$1 of $$0: $$(grep -o "execs: [0-9]*" <<< "$$said" | tail -n 1)"'
 
 screenshots: browser ## Make pictures of the portal's pages, with much, little and no data, into ./screenshots, and the README's
 	PERDIEM_SCREENSHOTS=$(CURDIR)/screenshots PERDIEM_PICTURE=$(CURDIR)/docs/images/analytics.png $(GO) test -count 1 -run TestScreenshots ./portal

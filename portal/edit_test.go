@@ -152,7 +152,7 @@ func TestItemsAreAddedAndRemoved(t *testing.T) {
 			t.Errorf("%s: %s", list.path, got)
 		}
 	}
-	if got := b.post("/operator/tiers/partner", url.Values{"do": {"remove"}}); got.status != 422 || !strings.Contains(got.one(t, "problem"), "gamma") {
+	if got := b.post("/operator/tiers/partner", url.Values{"do": {"remove"}}); got.status != 422 || !strings.Contains(got.one(t, "problem"), "ier partner is named elsewhere; change that first: ") || !strings.Contains(got.one(t, "problem"), "gamma") {
 		t.Errorf("a tier in use: %d %s", got.status, got.one(t, "problem"))
 	}
 	b.save("/operator/apps/gamma", url.Values{"do": {"remove"}})

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/perdiem/perdiem/internal/testkit"
 	"github.com/perdiem/perdiem/lease/embedledger"
 )
 
@@ -122,8 +123,13 @@ func (c crash) recovering(t *testing.T, durability embedledger.Durability, unsyn
 	return all
 }
 
-// recoverEach is of how many crashes one is recovered from with crashes meanwhile; a prime, so that it is of all kinds.
-const recoverEach = 13
+// recoverEach returns of how many crashes one is recovered from with crashes meanwhile; a prime, so that it is of all kinds.
+func recoverEach() int {
+	if testkit.Race {
+		return 101
+	}
+	return 13
+}
 
 func TestCrash(t *testing.T) {
 	for _, test := range []struct {
@@ -143,7 +149,7 @@ func TestCrash(t *testing.T) {
 			recovering := 0
 			for i, c := range all {
 				var again []crash
-				if i%recoverEach == 0 {
+				if i%recoverEach() == 0 {
 					again = c.recovering(t, test.durability, test.unsynced)
 					recovering += len(again)
 				}

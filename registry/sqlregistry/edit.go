@@ -54,6 +54,7 @@ type made struct {
 	file          map[itemKey]string // the file's layer
 	before, after runtimeLayer
 	note          registry.AuditEntry // what the audit is told where nothing changes in what holds
+	where         string              // what is said before what makes no sense
 }
 
 // perform makes an edit, whether or not it changes anything or makes sense.
@@ -71,6 +72,9 @@ func (r *Registry) perform(ctx context.Context, tx *sql.Tx, e registry.Edit, act
 	}
 	if m.note, err = r.edit(ctx, tx, e, actor); err != nil {
 		return m, err
+	}
+	if e, ok := e.(registry.Remove); ok {
+		m.where = fmt.Sprintf("%s %s is named elsewhere; change that first: ", e.Noun, e.ID)
 	}
 	m.after, err = readRuntime(ctx, tx)
 	return m, err
@@ -90,7 +94,7 @@ func (r *Registry) compare(m made, expect string) (edited registry.Edited, err e
 			return edited, err
 		}
 		if err := holds.Validate(r.paths); err != nil {
-			return edited, fault.New(fault.Invalid, "%s", firstLines(fault.Message(err)))
+			return edited, fault.New(fault.Invalid, "%s%s", m.where, firstLines(fault.Message(err)))
 		}
 		edited.Changes = catalog.Diff(held, holds)
 		edited.Touched = catalog.Touches(held, holds, registry.MaxTouched, d.touch)
