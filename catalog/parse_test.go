@@ -128,6 +128,7 @@ func TestParseProblems(t *testing.T) {
 		{"empty catch_all", "catch_all:\n", "1:1: catch_all: must be a mapping, not empty"},
 		{"catch_all is a number", "catch_all: 5\n", "1:12: catch_all: must be a mapping, not 5"},
 		{"broken YAML", "catch_all: {}\nendpoints: [\n", "2:12: not YAML: sequence end token ']' not found"},
+		{"broken YAML, a tab", "catch_all: {}\nendpoints:\n\t- {id: a, match: /a}\n", "3:1: not YAML: found character '\t' that cannot start any token: indent with blanks, not tabs"},
 		{"broken YAML, a flow with a pattern", "catch_all: {}\nendpoints:\n  - {id: a, match: /a/{x}}\n", "3:23: not YAML: ',' or '}' must be specified: quote a value that has braces, as in match: \"GET /a/{id}\""},
 		{"a list", "- catch_all\n", "1:1: must be a mapping, not a list"},
 		{"unknown section", "catch_all: {}\nendpoint: []\n", "2:1: unknown key \"endpoint\"; did you mean endpoints?"},

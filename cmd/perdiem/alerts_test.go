@@ -16,6 +16,24 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
+// startWarning starts a node in a folder of its own that tells a webhook on this machine of its application's limits.
+func startWarning(t *testing.T, webhook string) (folder string, n *node) {
+	t.Helper()
+	folder = t.TempDir()
+	writeFile(t, folder, "perdiem.yaml", quietNode+"alerts: {webhooks_may_reach: [127.0.0.1]}\n")
+	writeFile(t, folder, "catalog.yaml", "catch_all: {application: 100, member: 20}\napplications: [{id: acme}]\n")
+	n, err := startHere(t, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := usage.AlertSettings{WebhookURL: webhook, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
+	set := func(usage.AlertSettings) (usage.AlertSettings, error) { return settings, nil }
+	if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	return folder, n
+}
+
 // TestUndeliveredAlertsSurviveARestart has a webhook fail, and take the message from the next node, once.
 func TestUndeliveredAlertsSurviveARestart(t *testing.T) {
 	var takes atomic.Bool
@@ -37,18 +55,7 @@ func TestUndeliveredAlertsSurviveARestart(t *testing.T) {
 			return ""
 		}
 	}
-	folder := t.TempDir()
-	writeFile(t, folder, "perdiem.yaml", quietNode+"alerts: {webhooks_may_reach: [127.0.0.1]}\n")
-	writeFile(t, folder, "catalog.yaml", "catch_all: {application: 100, member: 20}\napplications: [{id: acme}]\n")
-	n, err := startHere(t, folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := usage.AlertSettings{WebhookURL: hook.URL, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
-	set := func(usage.AlertSettings) (usage.AlertSettings, error) { return settings, nil }
-	if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
-		t.Fatal(err)
-	}
+	folder, n := startWarning(t, hook.URL)
 	if sent, err := n.records.alerts.Test(t.Context(), "acme"); sent != 1 || err != nil {
 		t.Fatalf("%d messages are on their way, %v", sent, err)
 	}
@@ -60,7 +67,8 @@ func TestUndeliveredAlertsSurviveARestart(t *testing.T) {
 		<-heard
 	}
 	takes.Store(true)
-	if n, err = startHere(t, folder); err != nil {
+	n, err := startHere(t, folder)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if again := hear(); again != first {
@@ -69,7 +77,8 @@ func TestUndeliveredAlertsSurviveARestart(t *testing.T) {
 	if err := n.stop(t.Context()); err != nil { // by then the store knows that it was taken
 		t.Fatal(err)
 	}
-	if n, err = startHere(t, folder); err != nil {
+	n, err = startHere(t, folder)
+	if err != nil {
 		t.Fatal(err)
 	}
 	due, err := n.registry.DueAlerts(t.Context(), usage.WebhookWay, time.Now().Add(24*time.Hour), 10)
@@ -95,18 +104,7 @@ func TestAlertsReachAWebhook(t *testing.T) {
 		told <- alert
 	}))
 	defer hook.Close()
-	folder := t.TempDir()
-	writeFile(t, folder, "perdiem.yaml", quietNode+"alerts: {webhooks_may_reach: [127.0.0.1]}\n")
-	writeFile(t, folder, "catalog.yaml", "catch_all: {application: 100, member: 20}\napplications: [{id: acme}]\n")
-	n, err := startHere(t, folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := usage.AlertSettings{WebhookURL: hook.URL, WebhookSecret: "whsec_" + strings.Repeat("c2Vj", 8)}
-	set := func(usage.AlertSettings) (usage.AlertSettings, error) { return settings, nil }
-	if _, err := n.registry.EditAlertSettings(t.Context(), "acme", set, "ann"); err != nil {
-		t.Fatal(err)
-	}
+	folder, n := startWarning(t, hook.URL)
 	call := func(member string, cost int64) {
 		t.Helper()
 		c := lease.Call{Application: "acme", Endpoint: "*", Member: member, Limits: quota.Limits{Application: 100, Member: 20}, Cost: cost}
@@ -133,7 +131,8 @@ func TestAlertsReachAWebhook(t *testing.T) {
 	if err := n.stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err = startHere(t, folder); err != nil {
+	n, err := startHere(t, folder)
+	if err != nil {
 		t.Fatal(err)
 	}
 	hear(usage.AlertLimit{Kind: "member", Endpoint: "*", Threshold: 100, Members: []usage.NearMember{{ID: "m-1", Percent: 100}}})

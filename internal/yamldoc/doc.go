@@ -205,8 +205,8 @@ func (k *keyCount) item(column int) {
 
 // syntaxHints say what is behind an error of the parser's more often than not.
 var syntaxHints = map[string]string{
-	"',' or '}' must be specified":                   ": quote a value that has braces, as in match: \"GET /a/{id}\"",
-	"tab character cannot use as a map key directly": ": indent with blanks",
+	"',' or '}' must be specified":                     ": quote a value that has braces, as in match: \"GET /a/{id}\"",
+	"found character '\t' that cannot start any token": ": indent with blanks, not tabs",
 }
 
 // syntax reports the parser's error: one problem, in one line. What is refused by name in the same line explains it better.
