@@ -23,13 +23,15 @@ type heldAnswer struct {
 // Unwrap is for [http.ResponseController].
 func (a *heldAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// WriteHeader takes the answer's status, which is sent later. What informs of an answer to come is sent at once.
+// WriteHeader takes the answer's status, which is sent later. What informs of an answer to come is sent at once, but for 100: net/http tells a client to go
+// on when its body is first read, which is when the upstream has said so, and would tell it twice.
 func (a *heldAnswer) WriteHeader(status int) {
-	if status < http.StatusOK {
+	switch {
+	case status >= http.StatusOK:
+		a.status = status
+	case status != http.StatusContinue:
 		a.ResponseWriter.WriteHeader(status)
-		return
 	}
-	a.status = status
 }
 
 // Write writes to the client, or holds back.
