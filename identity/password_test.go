@@ -118,7 +118,7 @@ func TestHostileHashes(t *testing.T) {
 		"$" + good,
 		good[:strings.LastIndexByte(good, '$')],
 		good[:strings.LastIndexByte(good, '$')+1],
-		good[:len(good)-1],
+		good[:len(good)-2], // with one character less, one key in sixteen is another's, of 31 bytes
 		good[:strings.LastIndexByte(good, '$')+1] + strings.Repeat("A", 400),
 		"$argon2id$v=19$m=8,t=1,p=1$AAAA$" + strings.Repeat("A", 43),
 		"$argon2id$v=19$m=8,t=1,p=1$" + strings.Repeat("A", 400) + "$" + strings.Repeat("A", 43),
