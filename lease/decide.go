@@ -104,7 +104,7 @@ func (c *call) enter(member *account, arrives bool) (quota.Decision, verdict) {
 
 // book enters a decision into the call's accounts, whose locks are held. What an admitted call does not find in hand is owed.
 func (c *call) book(d quota.Decision, member *account) {
-	c.app.account.book(d, d.Refused != quota.None, c.Limits.Application)
+	c.app.account.book(d, d.Refused == quota.Application, c.Limits.Application)
 	if member != nil {
 		if member.limit != c.Limits.Member {
 			member.told = 0 // it was of another limit
@@ -114,13 +114,12 @@ func (c *call) book(d quota.Decision, member *account) {
 			c.comeNear(&d, member)
 		}
 	}
-	switch d.Refused {
-	case quota.Application:
-		if c.app.account.known && d.Application.Remaining() == 0 {
-			c.app.wall.Store(d.Application.Used)
-		}
-	case quota.Member:
-		c.app.refusedForMember++
+	if d.Refused == quota.Member {
+		c.app.memberRefused++
+		return
+	}
+	if d.Refused == quota.Application && c.app.account.known && d.Application.Remaining() == 0 {
+		c.app.wall.Store(d.Application.Used)
 	}
 	c.app.outcomes.add(&d, 1)
 }
@@ -164,6 +163,7 @@ func (c *call) onCredit(member *account) (d quota.Decision, ok bool) {
 func (c *call) undo(d quota.Decision) {
 	member, unlock := c.lock()
 	defer unlock()
+	c.app.bookRefused()
 	c.app.account.undo(d, d.Refused != quota.None)
 	c.app.wall.Store(0) // what is used has just fallen
 	if member != nil {

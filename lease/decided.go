@@ -75,7 +75,7 @@ func (b *Book) DecidedOf(application string, tell func(Decided)) {
 func (e *epoch) decided(app *applicationAccount) (d Decided, ok bool) {
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	app.bookWall()
+	app.bookRefused()
 	o, used := app.outcomes, app.account.used()
 	if o == (outcomes{}) {
 		return d, false

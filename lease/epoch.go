@@ -43,24 +43,30 @@ const shardCount = 256
 type name struct{ application, endpoint string }
 
 // applicationAccount is the account of an application at one endpoint. It stays for its day.
+//
+// Its fields lie in cache lines of a processor by who changes them, since all processors decide its members' calls: a call that is admitted, or refused for
+// its member, changes the second line alone, and one that is refused at the wall the fourth.
 type applicationAccount struct {
 	name
 	hasher hasher
 	slot   MemberKey // spreads what is done for all accounts over time, as a member's key does
 
-	mu               sync.Mutex // guards what follows
-	outcomes         outcomes   // in the processor's cache line that an admitted call changes anyway
-	account          account
-	refusedForMember uint32 // since the last note
-	notedCall        int64  // the lastCall that the ledger knows, or is being told
+	mu            sync.Mutex // guards what follows up to refusedForMember, and notedCall
+	outcomes      outcomes
+	memberRefused uint32 // calls refused for a member's limit and not booked yet
+	account       account
 
-	lastCall atomic.Int64 // Unix seconds
+	refusedForMember uint32       // since the last note
+	lastCall         atomic.Int64 // Unix seconds
 
 	// What a call is refused by without mu, so that the callers of an application that is used up, who come most and try again, do not queue
 	// for it. What is used never falls in a day, so a count that reached the limit once does as long as the limit is no higher. The one exception is
 	// undo, which forgets the wall: a call decided after its day's end, whose accounts a day made longer still uses.
 	wall        atomic.Int64  // calls used when a call was last refused with nothing left; 0 before
 	wallRefused atomic.Uint32 // calls refused by it and not booked yet
+	notedCall   int64         // the lastCall that the ledger knows, or is being told
+
+	_ [48]byte // to whole lines
 }
 
 // called notes that a call was decided at now.
@@ -73,14 +79,18 @@ func (a *applicationAccount) called(now time.Time) {
 	}
 }
 
-// bookWall books what was refused at the wall. The caller holds mu, and calls it before it reads what was refused.
-func (a *applicationAccount) bookWall() {
-	if a.wallRefused.Load() == 0 {
-		return
+// bookRefused books what was refused for members' limits, and at the wall. The caller holds mu, and calls it before it reads what was refused.
+func (a *applicationAccount) bookRefused() {
+	members := a.memberRefused
+	refused := members
+	if a.wallRefused.Load() > 0 {
+		refused += a.wallRefused.Swap(0)
 	}
-	n := a.wallRefused.Swap(0)
-	a.account.refused += n
-	a.outcomes.refused += int64(n)
+	a.memberRefused = 0
+	a.account.refused += refused
+	a.refusedForMember += members
+	a.outcomes.refused += int64(refused)
+	a.outcomes.refusedForMember += int64(members)
 }
 
 // shard is a part of the members' accounts.

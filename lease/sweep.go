@@ -249,7 +249,7 @@ func (s *sweeper) sweepShard(sh *shard, over bool, visit func(*account, *applica
 // take takes out of an account, whose lock is held, what goes to the ledger.
 func (s *sweeper) take(a *account, app *applicationAccount, key MemberKey, give int64) {
 	if app != nil {
-		app.bookWall()
+		app.bookRefused()
 	}
 	r := Return{Counter: Counter{Member: key}, Calls: give, Refused: int64(a.refused)}
 	if app != nil {

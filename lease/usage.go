@@ -25,7 +25,7 @@ func (b *Book) Usage(ctx context.Context, application string) ([]Usage, error) {
 		r := &records[i]
 		app.mu.Lock()
 		r.Granted = app.account.usedOf(r.Granted)
-		app.bookWall()
+		app.bookRefused()
 		r.Refused += int64(app.account.refused)
 		r.RefusedForMember += int64(app.refusedForMember)
 		r.LastCall = max(r.LastCall, app.lastCall.Load())
