@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -39,6 +40,20 @@ type AlertTest struct {
 	Messages int `json:"messages" doc:"How many messages are on their way: one to each address, and one to the webhook; 0 where the settings have none by which this node can deliver."`
 }
 
+// AlertDeliveries are the last deliveries of an application's alerts.
+type AlertDeliveries struct {
+	Deliveries []AlertDelivery `json:"deliveries" nullable:"false" doc:"One for each address, and for the webhook, to which an alert or a test was sent since it was set."`
+}
+
+// AlertDelivery is what became of the last attempt to deliver an alert.
+type AlertDelivery struct {
+	To      string     `json:"to" doc:"An address of mail, or the webhook's host."`
+	Way     string     `json:"way" enum:"mail,webhook" doc:"By mail, or by the webhook."`
+	At      time.Time  `json:"at" doc:"When it was tried."`
+	Problem string     `json:"problem,omitempty" doc:"Why it was not taken; left out: it was."`
+	Again   *time.Time `json:"again,omitempty" doc:"When it is, or was, to be tried again; left out: it was taken."`
+}
+
 type (
 	alertsInput struct {
 		Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
@@ -46,6 +61,7 @@ type (
 	alertsOfInput      struct{ Body AlertsOf }
 	alertsOutput       struct{ Body AlertSettings }
 	alertsTestOutput   struct{ Body AlertTest }
+	deliveriesOutput   struct{ Body AlertDeliveries }
 	setAlertsInput     struct{ Body NewAlertSettings }
 	alertsChangeOutput struct{ Body KeptAlertSettings }
 )
@@ -63,6 +79,14 @@ func (a *API) registerAlerts(api huma.API) {
 			return nil, a.fail(ctx, get.OperationID, err)
 		}
 		return &alertsOutput{Body: newAlertSettings(in.Application, s)}, nil
+	})
+	deliveries := a.operation("get-alert-deliveries", http.MethodGet, "alerts/deliveries", "Tell what became of the last alerts of an application", http.StatusNotFound)
+	huma.Register(api, deliveries, func(ctx context.Context, in *alertsInput) (*deliveriesOutput, error) {
+		told, err := a.deliveries(ctx, in.Application)
+		if err != nil {
+			return nil, a.fail(ctx, deliveries.OperationID, err)
+		}
+		return &deliveriesOutput{Body: told}, nil
 	})
 	set := a.operation("set-alerts", http.MethodPut, "alerts", "Set when and how the people of an application are warned", http.StatusNotFound, http.StatusRequestEntityTooLarge)
 	set.Description = "It replaces all settings but a webhook's secret. The first webhook without one gets a secret, which the answer tells; the same request again changes nothing."
@@ -97,6 +121,29 @@ func (a *API) registerAlerts(api huma.API) {
 		}
 		return out, nil
 	})
+}
+
+func (a *API) deliveries(ctx context.Context, application string) (AlertDeliveries, error) {
+	told := AlertDeliveries{Deliveries: []AlertDelivery{}}
+	if err := a.inCatalog(application, ""); err != nil {
+		return told, err
+	}
+	set, err := a.Alerts.AlertSettings(ctx, application)
+	if err != nil {
+		return told, err
+	}
+	last, err := a.Alerts.Deliveries(ctx, application)
+	for _, d := range last {
+		t := AlertDelivery{To: d.Channel.Address(), Way: string(d.Channel.Way()), At: d.At, Problem: d.Problem}
+		if d.Channel == usage.ByWebhook {
+			t.To = set.WebhookHost()
+		}
+		if !d.Again.IsZero() {
+			t.Again = &d.Again
+		}
+		told.Deliveries = append(told.Deliveries, t)
+	}
+	return told, err
 }
 
 func (a *API) setAlerts(ctx context.Context, n NewAlertSettings) (KeptAlertSettings, error) {

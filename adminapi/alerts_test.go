@@ -3,11 +3,13 @@ package adminapi_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perdiem/perdiem/adminapi"
 	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
 )
 
 func TestAlerts(t *testing.T) {
@@ -128,6 +130,40 @@ func (h *host) newest() registry.AuditEntry {
 	entries, err := h.registry.Audit(h.t.Context(), 0, 1)
 	check(h.t, err)
 	return entries[0]
+}
+
+// What became of the last alerts is told, of a webhook by its host alone.
+func TestAlertDeliveries(t *testing.T) {
+	const path = "/admin/v1/alerts/deliveries?application="
+	h := newHost(t)
+	h.apply()
+	if w := h.ask("GET", path+"nobody", ""); w.Code != 404 {
+		t.Errorf("of an unknown application: %d", w.Code)
+	}
+	deliveries := func() (told adminapi.AlertDeliveries) {
+		t.Helper()
+		h.want(200, h.ask("GET", path+"acme", ""), &told)
+		return told
+	}
+	if got := deliveries(); got.Deliveries == nil || len(got.Deliveries) != 0 {
+		t.Errorf("before anything was sent: %+v", got)
+	}
+	h.want(200, h.ask("PUT", "/admin/v1/alerts", `{"application": "acme", "mail": ["ops@acme.example"], "webhookUrl": "https://hooks.example/hidden"}`), &adminapi.KeptAlertSettings{})
+	at := time.Date(2026, 11, 23, 18, 0, 0, 0, time.UTC)
+	again := at.Add(time.Minute)
+	for _, d := range []usage.Delivery{
+		{Channel: usage.ByMail("ops@acme.example"), At: at},
+		{Channel: usage.ByWebhook, At: at, Problem: "It answered with status 500.", Again: again},
+	} {
+		check(t, h.registry.NoteDelivery(t.Context(), usage.AlertMessage{ID: "msg_1", Application: "acme", Channel: d.Channel}, d))
+	}
+	want := adminapi.AlertDeliveries{Deliveries: []adminapi.AlertDelivery{
+		{To: "ops@acme.example", Way: "mail", At: at},
+		{To: "hooks.example", Way: "webhook", At: at, Problem: "It answered with status 500.", Again: &again},
+	}}
+	if diff := cmp.Diff(want, deliveries()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 func TestSignOut(t *testing.T) {

@@ -56,6 +56,7 @@ func TestRoutes(t *testing.T) {
 		{"GET /admin/v1/alerts", "application=acme", "", 401, 401, 200},
 		{"PUT /admin/v1/alerts", "", `{"application": "acme", "mail": ["ops@acme.example"]}`, 401, 401, 200},
 		{"POST /admin/v1/alerts/secret", "", `{"application": "acme"}`, 401, 401, 409}, // it has no webhook
+		{"GET /admin/v1/alerts/deliveries", "application=acme", "", 401, 401, 200},
 		{"POST /admin/v1/alerts/test", "", `{"application": "acme"}`, 401, 401, 200},
 		{"GET /admin/v1/usage", "application=acme", "", 401, 401, 200},
 		{"GET /admin/v1/history/hours", "application=acme", "", 401, 401, 200},

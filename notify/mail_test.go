@@ -191,8 +191,16 @@ func TestMailEncryption(t *testing.T) {
 func TestMailThatIsNotTaken(t *testing.T) {
 	s := testkit.StartMailpit(t, testkit.MailpitOptions{StartTLS: true, User: "gw", Password: "right", Recipients: "^ops@"})
 	m := mailTo(t, s, func(*MailOptions) {})
-	if err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "nobody@acme.example", "acme", "m")); err == nil || len(s.Letters(t)) != 0 {
+	err := m.Send(t.Context(), usage.AlertSettings{}, alertTo(t, "nobody@acme.example", "acme", "m"))
+	if err == nil || len(s.Letters(t)) != 0 {
 		t.Errorf("%v, got %+v", err, s.Letters(t))
+	}
+	if got := problem(usage.MailWay, err); got != "The mail server refused it, with code 550." {
+		t.Errorf("people are told %q: %v", got, err)
+	}
+	err = mailTo(t, s, func(o *MailOptions) { o.Password = "wrong" }).Send(t.Context(), usage.AlertSettings{}, alertTo(t, "ops@acme.example", "acme", "m"))
+	if got := problem(usage.MailWay, err); err == nil || strings.Contains(got, "gw") || !strings.HasPrefix(got, "The mail server ") {
+		t.Errorf("people are told %q: %v", got, err)
 	}
 	for _, o := range []MailOptions{{}, {Host: "h"}, {Host: "h", From: "nobody"}, {Host: "h", Port: 25, From: "a@b.example", User: "u", Password: "p", Encryption: Unencrypted}} {
 		if _, err := NewMail(o); err == nil {

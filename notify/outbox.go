@@ -203,15 +203,14 @@ func (b *Outbox) deliver(ctx context.Context, m usage.AlertMessage) (noted bool)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	if err == nil {
-		err = b.o.Store.RemoveAlert(ctx, m.ID)
-	} else {
+	d := usage.Delivery{Channel: m.Channel, At: b.o.Now()}
+	if err != nil {
 		if m.Attempts == 0 {
 			log.Warn("an alert could not be delivered: it is tried again for a day", "err", err)
 		}
-		err = b.o.Store.DelayAlert(ctx, m.ID, b.o.Now().Add(delay(m.Attempts)))
+		d.Problem, d.Again = problem(m.Channel.Way(), err), d.At.Add(delay(m.Attempts))
 	}
-	if err != nil {
+	if err = b.o.Store.NoteDelivery(ctx, m, d); err != nil {
 		log.Warn("what became of an alert cannot be noted", "err", err)
 	}
 	return err == nil

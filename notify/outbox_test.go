@@ -27,6 +27,8 @@ type store struct {
 	mu       sync.Mutex
 	messages map[string]usage.AlertMessage // guarded by mu
 	err      error                         // guarded by mu
+
+	deliveries map[usage.AlertChannel]usage.Delivery // guarded by mu: the last of each
 }
 
 func (s *store) AlertSettings(_ context.Context, application string) (usage.AlertSettings, error) {
@@ -63,20 +65,20 @@ func (s *store) DueAlerts(_ context.Context, way usage.AlertWay, now time.Time, 
 	return due, s.err
 }
 
-func (s *store) DelayAlert(_ context.Context, id string, due time.Time) error {
+func (s *store) NoteDelivery(_ context.Context, m usage.AlertMessage, d usage.Delivery) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.messages[id]
-	m.Due = due
+	if s.deliveries == nil {
+		s.deliveries = map[usage.AlertChannel]usage.Delivery{}
+	}
+	s.deliveries[m.Channel] = d
+	if d.Problem == "" {
+		delete(s.messages, m.ID)
+		return s.err
+	}
+	m.Due = d.Again
 	m.Attempts++
-	s.messages[id] = m
-	return s.err
-}
-
-func (s *store) RemoveAlert(_ context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.messages, id)
+	s.messages[m.ID] = m
 	return s.err
 }
 
@@ -93,6 +95,12 @@ func (s *store) ForgetAlerts(_ context.Context, upTo time.Time) (old []usage.Ale
 		}
 	}
 	return old, nil
+}
+
+func (s *store) last(c usage.AlertChannel) usage.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deliveries[c]
 }
 
 func (s *store) left() int {
@@ -175,6 +183,9 @@ func TestOutboxTriesAgain(t *testing.T) {
 		if s.left() != 1 {
 			t.Error("it is given up within the day")
 		}
+		if d := s.last(usage.ByWebhook); d.Problem != "It could not be reached." || d.At.Before(began.Add(20*time.Hour)) || !d.Again.After(d.At.Add(time.Hour)) {
+			t.Errorf("the last attempt is noted as %+v", d)
+		}
 		time.Sleep(time.Hour + 2*time.Second)
 		if s.left() != 0 {
 			t.Error("it is not given up after a day")
@@ -201,6 +212,9 @@ func TestOutboxTriesAgain(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if s.left() != 0 || len(heals.sent) != 4 {
 			t.Errorf("sent %v, %d are left", heals.sent, s.left())
+		}
+		if d := s.last(usage.ByWebhook); d.Problem != "" || !d.Again.IsZero() || !d.At.Equal(heals.at[3]) {
+			t.Errorf("what was taken is noted as %+v", d)
 		}
 	})
 }

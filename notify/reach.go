@@ -81,7 +81,7 @@ func (r reach) may(a netip.Addr) bool {
 func (r reach) control(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !r.may(to.Addr()) {
-		return fmt.Errorf("%s is not an address of the public internet, and the configuration's alerts.webhooks_may_reach does not allow it", address)
+		return fmt.Errorf("%s is %w", address, errNotPublic)
 	}
 	return nil
 }

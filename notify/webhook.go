@@ -81,7 +81,7 @@ func (w *Webhooks) Send(ctx context.Context, s usage.AlertSettings, m usage.Aler
 	defer answer.Body.Close()
 	_, _ = io.CopyN(io.Discard, answer.Body, answerRead) // what is longer costs the connection
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return fmt.Errorf("%s answered with status %d", r.URL.Host, answer.StatusCode)
+		return &statusError{r.URL.Host, answer.StatusCode}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -77,12 +78,18 @@ func TestWebhookThatTakesNothing(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	for path, want := range map[string]string{
-		"/broken?token=hidden": "status 500", "/moved": "status 307", "/long-header": "exceeded", "/cut": "EOF",
+	for path, want := range map[string]struct{ failure, problem string }{
+		"/broken?token=hidden": {"status 500", "It answered with status 500."},
+		"/moved":               {"status 307", "It answered with status 307."},
+		"/long-header":         {"exceeded", "It could not be reached."},
+		"/cut":                 {"EOF", "It could not be reached."},
 	} {
 		err := send(t, server.URL+path)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "hidden") || strings.Contains(err.Error(), "/cut") {
-			t.Errorf("%s: %v, want %q", path, err, want)
+		if got := problem(usage.WebhookWay, err); got != want.problem {
+			t.Errorf("%s: people are told %q, want %q", path, got, want.problem)
+		}
+		if err == nil || !strings.Contains(err.Error(), want.failure) || !strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "hidden") || strings.Contains(err.Error(), "/cut") {
+			t.Errorf("%s: %v, want %q", path, err, want.failure)
 		}
 	}
 	if reached.Load() {
@@ -119,6 +126,29 @@ func TestWebhookThatHangs(t *testing.T) {
 	}
 }
 
+// Whoever trusts nobody's certificate is told that it is the certificate.
+func TestWebhookWithoutAValidCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	err := send(t, server.URL)
+	if got := problem(usage.WebhookWay, err); got != "Its certificate is not valid." {
+		t.Errorf("people are told %q: %v", got, err)
+	}
+}
+
+func TestWebhookThatTakesTooLong(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	err := NewWebhooks(loopback, now).Send(ctx, usage.AlertSettings{WebhookURL: server.URL, WebhookSecret: secret}, usage.AlertMessage{ID: "msg_1"})
+	if got := problem(usage.WebhookWay, err); got != "It did not answer in time." {
+		t.Errorf("people are told %q: %v", got, err)
+	}
+}
+
 // Nothing listens, or is asked, where webhooks must not reach: by address, in any spelling, or by name.
 func TestWebhookThatMustNotBeReached(t *testing.T) {
 	var reached atomic.Bool
@@ -137,12 +167,22 @@ func TestWebhookThatMustNotBeReached(t *testing.T) {
 			if !strings.Contains(err.Error(), "not an address of the public internet") {
 				t.Errorf("%s: %v", address, err)
 			}
+			if got := problem(usage.WebhookWay, err); got != nowhere {
+				t.Errorf("%s: people are told %q", address, got)
+			}
 		}
 	}
 	if reached.Load() {
 		t.Error("it was reached")
 	}
+	// A name that nobody has is told of as one that leads to where webhooks must not go: which names the node finds is not for others to know.
+	err = NewWebhooks(nil, now).Send(t.Context(), usage.AlertSettings{WebhookURL: "http://nobody.invalid", WebhookSecret: secret}, usage.AlertMessage{ID: "msg_1"})
+	if got := problem(usage.WebhookWay, err); got != nowhere {
+		t.Errorf("of a name that is not found people are told %q: %v", got, err)
+	}
 }
+
+const nowhere = "Its name is not found, or leads to no address on the public internet."
 
 func parse(host string) netip.Addr {
 	a, _ := netip.ParseAddr(strings.Trim(host, "[]"))

@@ -16,6 +16,7 @@ import (
 // AlertSettings is what the portal needs of a [usage.AlertStore], as that has it.
 type AlertSettings interface {
 	AlertSettings(ctx context.Context, application string) (usage.AlertSettings, error)
+	Deliveries(ctx context.Context, application string) ([]usage.Delivery, error)
 	EditAlertSettings(ctx context.Context, application string, edit func(was usage.AlertSettings) (usage.AlertSettings, error), actor string) (usage.AlertSettings, error)
 }
 
@@ -32,9 +33,34 @@ type alertsBody struct {
 	To         []string
 	Webhook    string // the host of it, for a viewer: its path may be a secret
 	HasWebhook bool
+	Deliveries []delivery
 	Form       form
 	NewSecret  string // the path of making a new secret
 	Test       string // the path of sending a test; empty: there is nobody to send it to
+}
+
+// delivery is what became of the last attempt to warn somebody.
+type delivery struct {
+	To      string // an address, or the webhook's host
+	At      time.Time
+	Problem string    // empty: it was taken
+	Again   time.Time // when it is tried again; zero: it is not
+}
+
+// deliveries returns the last attempt by each channel of the settings.
+func (p *Portal) deliveries(ctx context.Context, application string, set usage.AlertSettings) (all []delivery, err error) {
+	last, err := p.Alerts.Deliveries(ctx, application)
+	for _, d := range last {
+		to := d.Channel.Address()
+		if d.Channel == usage.ByWebhook {
+			to = set.WebhookHost()
+		}
+		if !d.Again.After(p.Now()) {
+			d.Again = time.Time{} // it is on its way, or was given up
+		}
+		all = append(all, delivery{To: to, At: d.At, Problem: d.Problem, Again: d.Again})
+	}
+	return all, err
 }
 
 // alerts shows the tab Alerts: when the people of the application are warned, and how.
@@ -49,6 +75,9 @@ func (p *Portal) showAlerts(v *visit, s *sent) error {
 		App: v.application("alerts"), MayChange: v.mayChange(), At: percentages(set.At()), To: set.Mail, HasWebhook: set.WebhookURL != "", Webhook: set.WebhookHost(),
 		NewSecret: p.applicationPath(v.app.ID, "alerts/secret"),
 	}
+	if body.Deliveries, err = p.deliveries(v.r.Context(), v.app.ID, set); err != nil {
+		return err
+	}
 	if len(set.Channels()) > 0 {
 		body.Test = p.applicationPath(v.app.ID, "alerts/test")
 	}
@@ -62,7 +91,7 @@ func (p *Portal) showAlerts(v *visit, s *sent) error {
 	case query.Get("tested") == "0":
 		body.Done = "There is nobody to send a test to." + p.unmailed(set)
 	case query.Has("tested"):
-		body.Done = "A test is on its way, and is tried again for a day where it is not taken." + p.unmailed(set)
+		body.Done = "A test is on its way, and is tried again for a day where it is not taken. This page tells in a few seconds what became of it." + p.unmailed(set)
 	case query.Has("secret"):
 		var ok bool
 		if body.Secret, ok = p.once.take(*v.session, query.Get("secret"), p.Now()).(string); !ok {

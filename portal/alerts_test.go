@@ -91,6 +91,43 @@ func TestAlertTest(t *testing.T) {
 	}
 }
 
+// What became of the last attempts is told, of a webhook by its host alone.
+func TestAlertDeliveries(t *testing.T) {
+	s := openSite(t, sample)
+	if page := s.browser("admin@acme.example").get("/apps/acme/alerts"); strings.Contains(page.body, "deliveries") {
+		t.Errorf("before anything was sent: %s", page.body)
+	}
+	if err := s.setAlerts("acme", usage.AlertSettings{Mail: []string{"ann@acme.example"}, WebhookURL: "https://hooks.example/hidden", WebhookSecret: usage.NewWebhookSecret()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []usage.Delivery{
+		{Channel: usage.ByMail("ann@acme.example"), At: at.Add(-time.Hour), Problem: "The mail server refused it, with code 550.", Again: at.Add(-time.Minute)},
+		{Channel: usage.ByWebhook, At: at.Add(-time.Minute), Problem: "It answered with status 500.", Again: at.Add(20 * time.Minute)},
+	} {
+		if err := s.registry.NoteDelivery(t.Context(), usage.AlertMessage{ID: "msg_1", Application: "acme", Channel: d.Channel}, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, email := range []string{"admin@acme.example", "viewer@acme.example"} {
+		got := s.browser(email).get("/apps/acme/alerts").one(t, "deliveries")
+		for _, want := range []string{"ann@acme.example", "code 550", "hooks.example", "status 500", "Tried again at " + at.Add(20*time.Minute).UTC().Format("15:04")} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s is not told %q: %s", email, want, got)
+			}
+		}
+		if strings.Contains(got, "hidden") || strings.Count(got, "Tried again") != 1 {
+			t.Errorf("%s is told: %s", email, got)
+		}
+	}
+	taken := usage.Delivery{Channel: usage.ByWebhook, At: at}
+	if err := s.registry.NoteDelivery(t.Context(), usage.AlertMessage{ID: "msg_1", Application: "acme", Channel: taken.Channel}, taken); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.browser("admin@acme.example").get("/apps/acme/alerts").one(t, "deliveries"); !strings.Contains(got, "● Taken") || strings.Contains(got, "500") {
+		t.Errorf("when it was taken: %s", got)
+	}
+}
+
 func TestAlertErrors(t *testing.T) {
 	s := openSite(t, sample)
 	b := s.browser("admin@acme.example")

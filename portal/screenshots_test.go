@@ -394,4 +394,10 @@ func (s *site) fillTabs(application string) {
 		Thresholds: []int{50, 60, 75, 90, 100}, Mail: []string{"on-call@developers.partner.example", "somebody.with.a.long.name@developers.partner.example"},
 		WebhookURL: "https://hooks.partner.example/services/T024BE7LD/B01ABCDEF/a-rather-long-path", WebhookSecret: usage.NewWebhookSecret(),
 	}))
+	for _, d := range []usage.Delivery{
+		{Channel: usage.ByWebhook, At: at.Add(-time.Minute), Problem: "It answered with status 500.", Again: at.Add(20 * time.Minute)},
+		{Channel: usage.ByMail("on-call@developers.partner.example"), At: at.Add(-time.Hour)},
+	} {
+		must(s.registry.NoteDelivery(s.Context(), usage.AlertMessage{ID: "msg_1", Application: application, Channel: d.Channel}, d))
+	}
 }

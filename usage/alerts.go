@@ -193,6 +193,14 @@ type AlertMessage struct {
 	Attempts    int       // that failed
 }
 
+// Delivery is what became of the last attempt to deliver a message by a channel.
+type Delivery struct {
+	Channel AlertChannel
+	At      time.Time // to the millisecond, as is Again
+	Problem string    // why the message was not taken, in a sentence for the application's people; empty: it was
+	Again   time.Time // when it is tried again; zero where it was taken
+}
+
 const (
 	// MaxDueAlerts is the most messages that are read at a time.
 	MaxDueAlerts = 256
@@ -201,7 +209,7 @@ const (
 )
 
 // AlertStore keeps the settings of alerts, what was told today, and the messages under way, over restarts. With an application that is removed from
-// the catalog its settings, crossings and messages go. Implementations are safe for concurrent use; errors are of package fault. Package registrytest holds what each of them must do.
+// the catalog all that is kept of it goes. Implementations are safe for concurrent use; errors are of package fault. Package registrytest holds what each of them must do.
 type AlertStore interface {
 	// AlertSettings returns an application's settings: zero where none were set. They hold a secret.
 	AlertSettings(ctx context.Context, application string) (AlertSettings, error)
@@ -222,10 +230,12 @@ type AlertStore interface {
 	// DueAlerts returns up to limit messages to be delivered by a way, 1 to [MaxDueAlerts], that are due at now: those that failed least before
 	// others, then those due first. Of each application it returns up to [MaxDueAlertsOf], in that order.
 	DueAlerts(ctx context.Context, way AlertWay, now time.Time, limit int) ([]AlertMessage, error)
-	// DelayAlert has a message tried again at due, one attempt having failed; there may be no such message.
-	DelayAlert(ctx context.Context, id string, due time.Time) error
-	// RemoveAlert forgets a message, which was delivered; there may be no such message.
-	RemoveAlert(ctx context.Context, id string) error
+	// NoteDelivery notes what became of an attempt to deliver a message, by its channel: one that was taken is forgotten, another is tried again at
+	// d.Again, one more attempt having failed. There may be no such message. Of a channel that the settings no longer have nothing is kept.
+	NoteDelivery(ctx context.Context, m AlertMessage, d Delivery) error
+	// Deliveries returns the last delivery by each channel of an application's settings by which one was tried, in order of the channels. Those of a
+	// webhook begin anew with each change of its address.
+	Deliveries(ctx context.Context, application string) ([]Delivery, error)
 	// ForgetAlerts forgets messages, by whichever way they were to be delivered, that were made at upTo or before: up to [MaxDueAlerts] at a time. It
 	// returns them.
 	ForgetAlerts(ctx context.Context, upTo time.Time) ([]AlertMessage, error)

@@ -34,6 +34,7 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 		{"all settings", testAllAlertSettings},
 		{"crossings", testCrossings},
 		{"messages", testAlertMessages},
+		{"deliveries", testDeliveries},
 		{"a removed application's", testAlertsOfRemoved},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -251,17 +252,19 @@ func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	due(now, 10, first)
 	due(now.Add(time.Second), 10, first, second)
 	due(now.Add(time.Second), 1, first, second)
-	if err := s.DelayAlert(ctx, "msg_1", now.Add(time.Minute)); err != nil {
+	if err := s.NoteDelivery(ctx, first, usage.Delivery{Channel: first.Channel, At: now, Problem: "It hung.", Again: now.Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
 	first.Due, first.Attempts = now.Add(time.Minute), 1
 	due(now.Add(time.Hour), 10, second, first)
-	for _, id := range []string{"msg_2", "msg_2", "msg_3"} {
-		if err := s.RemoveAlert(ctx, id); err != nil {
+	third := second
+	third.ID = "msg_3" // there is no such message
+	for _, m := range []usage.AlertMessage{second, second, third} {
+		if err := s.NoteDelivery(ctx, m, usage.Delivery{Channel: m.Channel, At: now}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.DelayAlert(ctx, "msg_3", now); err != nil {
+	if err := s.NoteDelivery(ctx, third, usage.Delivery{Channel: third.Channel, At: now, Problem: "It hung.", Again: now}); err != nil {
 		t.Error(err)
 	}
 	due(now.Add(time.Hour), 10, first)
@@ -312,6 +315,64 @@ func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	}
 }
 
+// testDeliveries notes deliveries by channels that come and go.
+func testDeliveries(t *testing.T, f *fixture, s AlertRegistry) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	now := f.clock.Now()
+	want := func(step string, want ...usage.Delivery) {
+		t.Helper()
+		got, err := s.Deliveries(ctx, "acme")
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", step, err, diff)
+		}
+	}
+	note := func(d usage.Delivery) {
+		t.Helper()
+		if err := s.NoteDelivery(ctx, usage.AlertMessage{ID: "msg_1", Application: "acme", Channel: d.Channel}, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := usage.AlertSettings{Mail: []string{"ann@acme.example", "bob@acme.example"}, WebhookURL: "https://acme.example/1", WebhookSecret: usage.NewWebhookSecret()}
+	edit := func() {
+		t.Helper()
+		if err := setAlerts(t, s, "acme", set, "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	toAnn, toBob := usage.ByMail("ann@acme.example"), usage.ByMail("bob@acme.example")
+	taken := usage.Delivery{Channel: toAnn, At: now}
+	hung := usage.Delivery{Channel: usage.ByWebhook, At: now.Add(time.Second), Problem: "It hung: 日.", Again: now.Add(time.Minute)}
+
+	note(taken)
+	want("nobody is to be warned")
+	edit()
+	want("nothing was tried")
+	note(usage.Delivery{Channel: toAnn, At: now.Add(-time.Hour), Problem: "It hung.", Again: now})
+	note(taken)
+	note(hung)
+	want("one taken, one not", taken, hung)
+	if got, err := s.Deliveries(ctx, "beta"); len(got) != 0 || err != nil {
+		t.Errorf("another application has %+v, %v", got, err)
+	}
+
+	set.Thresholds, set.Mail = []int{60}, []string{"bob@acme.example"}
+	edit()
+	want("an address has gone", hung)
+	note(taken)
+	want("what was under way to it is over", hung)
+	set.Mail = []string{"ann@acme.example"}
+	edit()
+	want("it has come again", hung)
+	note(usage.Delivery{Channel: toBob, At: now})
+	set.WebhookSecret = usage.NewWebhookSecret()
+	edit()
+	want("a new secret is for the same webhook", hung)
+	set.WebhookURL = "https://acme.example/2"
+	edit()
+	want("another webhook")
+}
+
 // testAlertsOfRemoved has an application leave the catalog in each way, and another come to bear its id.
 func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 	ctx := t.Context()
@@ -341,6 +402,9 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 			if err := s.RaiseAlerts(ctx, historyDay, []usage.Crossing{crossing}, []usage.AlertMessage{m}); err != nil {
 				t.Fatal(err)
 			}
+			if err := s.NoteDelivery(ctx, m, usage.Delivery{Channel: m.Channel, At: now, Problem: "It hung.", Again: now}); err != nil {
+				t.Fatal(err)
+			}
 			near := usage.NearList{Application: application, Endpoint: "*", Members: []usage.NearMember{{ID: "m-1", Percent: 80}}}
 			if err := s.KeepNear(ctx, historyDay, []usage.NearList{near}); err != nil {
 				t.Fatal(err)
@@ -362,7 +426,12 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 		if near, err := s.NearOn(ctx, historyDay); len(near) != 1 || near[0].Application != "beta" || err != nil {
 			t.Errorf("%s: near are %+v, %v", way.name, near, err)
 		}
-		if err := s.RemoveAlert(ctx, "msg_beta"); err != nil {
+		for application, want := range map[string]int{way.application: 0, "beta": 1} {
+			if deliveries, err := s.Deliveries(ctx, application); len(deliveries) != want || err != nil {
+				t.Errorf("%s: %s has the deliveries %+v, %v", way.name, application, deliveries, err)
+			}
+		}
+		if err := s.NoteDelivery(ctx, usage.AlertMessage{ID: "msg_beta", Application: "beta"}, usage.Delivery{At: now}); err != nil {
 			t.Fatal(err)
 		}
 	}

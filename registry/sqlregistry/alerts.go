@@ -115,6 +115,9 @@ func (r *Registry) EditAlertSettings(
 		if err := countAlertSettings(ctx, tx); err != nil {
 			return err
 		}
+		if err := forgetDeliveries(ctx, tx, application, was, kept); err != nil {
+			return err
+		}
 		after := describeAlerts(kept)
 		if kept.WebhookURL != was.WebhookURL && kept.WebhookHost() == was.WebhookHost() {
 			after += " at another address of it"
@@ -223,20 +226,59 @@ func scanMessages(rows *sql.Rows) (messages []usage.AlertMessage, err error) {
 	return messages, rows.Err()
 }
 
-// DelayAlert has a message tried again.
-func (r *Registry) DelayAlert(ctx context.Context, id string, due time.Time) error {
-	return r.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE alert_messages SET due = $1, attempts = attempts + 1 WHERE id = $2", due.UnixMilli(), id)
+// NoteDelivery notes what became of an attempt.
+func (r *Registry) NoteDelivery(ctx context.Context, m usage.AlertMessage, d usage.Delivery) error {
+	return r.write(ctx, func(tx *sql.Tx) (err error) {
+		if d.Problem == "" {
+			_, err = tx.ExecContext(ctx, "DELETE FROM alert_messages WHERE id = $1", m.ID)
+		} else {
+			_, err = tx.ExecContext(ctx, "UPDATE alert_messages SET due = $1, attempts = attempts + 1 WHERE id = $2", d.Again.UnixMilli(), m.ID)
+		}
+		if err != nil {
+			return err
+		}
+		settings, err := readAlertSettings(ctx, tx, m.Application)
+		if err != nil || !slices.Contains(settings.Channels(), m.Channel) {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO alert_deliveries (application, channel, at, problem, again) VALUES ($1, $2, $3, $4, $5) "+
+			"ON CONFLICT (application, channel) DO UPDATE SET at = excluded.at, problem = excluded.problem, again = excluded.again",
+			m.Application, string(m.Channel), d.At.UnixMilli(), d.Problem, millis(d.Again))
 		return err
 	})
 }
 
-// RemoveAlert forgets a message.
-func (r *Registry) RemoveAlert(ctx context.Context, id string) error {
-	return r.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM alert_messages WHERE id = $1", id)
-		return err
-	})
+// forgetDeliveries forgets those of channels that the settings had and have no longer.
+func forgetDeliveries(ctx context.Context, tx *sql.Tx, application string, was, kept usage.AlertSettings) error {
+	channels := kept.Channels()
+	for _, c := range was.Channels() {
+		if slices.Contains(channels, c) && (c != usage.ByWebhook || was.WebhookURL == kept.WebhookURL) {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM alert_deliveries WHERE application = $1 AND channel = $2", application, string(c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Deliveries returns the last of each channel.
+func (r *Registry) Deliveries(ctx context.Context, application string) (all []usage.Delivery, err error) {
+	rows, err := r.reader.QueryContext(ctx, "SELECT channel, at, problem, again FROM alert_deliveries WHERE application = $1 ORDER BY channel", application)
+	if err != nil {
+		return nil, r.failure(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d usage.Delivery
+		var at, again sql.NullInt64
+		if err := rows.Scan(&d.Channel, &at, &d.Problem, &again); err != nil {
+			return nil, r.failure(err)
+		}
+		d.At, d.Again = fromMillis(at), fromMillis(again)
+		all = append(all, d)
+	}
+	return all, r.failure(rows.Err())
 }
 
 // ForgetAlerts forgets old messages.

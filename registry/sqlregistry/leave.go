@@ -29,7 +29,7 @@ func (r *Registry) leave(ctx context.Context, tx *sql.Tx, application, actor str
 			Actor: actor, Action: registry.ActionRevokeToken, Subject: "tokens of application " + application, After: fmt.Sprintf("%d revoked", revoked),
 		})
 	}
-	for _, table := range []string{"alert_settings", "alert_messages", "alert_crossings", "near_members"} {
+	for _, table := range []string{"alert_settings", "alert_deliveries", "alert_messages", "alert_crossings", "near_members"} {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE application = $1", application); err != nil {
 			return nil, err
 		}
