@@ -30,7 +30,7 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what an [API] needs. All are required.
+// Options are what an [API] needs. All are required but TakesTokens.
 type Options struct {
 	Registry registry.Registry
 	Usage    *usage.Reader
@@ -43,6 +43,8 @@ type Options struct {
 	Catalog func() *catalog.Snapshot
 	// NewToken returns a new token's secret and its hash.
 	NewToken func() (secret string, hash registry.Hash)
+	// TakesTokens says that callers are identified by such tokens. Without it whoever issues one is told.
+	TakesTokens bool
 	// HashPassword returns the hash of a password, as [registry.Account] has it. The error, of package fault, says why it may not be set.
 	HashPassword func(ctx context.Context, password string) (hash string, err error)
 	// Changed is called after each change to the catalog. When it returns, the change holds on this node.

@@ -81,7 +81,7 @@ func newHost(t *testing.T) *host {
 	history, err := usage.NewHistory(usage.HistoryOptions{Store: r, Day: h.Day, Decided: h.tellDecided, DecidedOf: h.tellDecidedOf, Days: 400, Now: now, Log: log})
 	check(t, err)
 	h.api, err = adminapi.New(adminapi.Options{
-		Registry: r, Usage: reader, History: history, Alerts: r, TestAlert: h.testAlert, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, HashPassword: h.hashPassword,
+		Registry: r, Usage: reader, History: history, Alerts: r, TestAlert: h.testAlert, Key: key, Catalog: snapshot, NewToken: identity.NewTokenKey().NewToken, TakesTokens: true, HashPassword: h.hashPassword,
 		Changed:  func(context.Context) error { h.changes++; return h.unchanged },
 		Revoked:  func(context.Context) error { h.revocations++; return h.revoked },
 		MayApply: func([]byte) error { return h.mayApply },

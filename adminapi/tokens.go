@@ -33,7 +33,8 @@ type Token struct {
 // IssuedToken is a token with its secret.
 type IssuedToken struct {
 	Token
-	Secret string `json:"secret" doc:"What requests carry as a bearer token. It is told this once; only its hash is kept."`
+	Secret  string `json:"secret" doc:"What requests carry as a bearer token. It is told this once; only its hash is kept."`
+	Warning string `json:"warning,omitempty" doc:"Why no call can be made with it as the node is configured; left out: calls can."`
 }
 
 // TokenPage is some of an application's tokens.
@@ -133,7 +134,11 @@ func (a *API) issue(ctx context.Context, r TokenRequest) (IssuedToken, error) {
 	if err != nil {
 		return IssuedToken{}, err
 	}
-	return IssuedToken{Token: newToken(t), Secret: secret}, nil
+	issued := IssuedToken{Token: newToken(t), Secret: secret}
+	if !a.TakesTokens {
+		issued.Warning = "no call can be made with it: identity in perdiem.yaml does not name tokens; add tokens: {} there, and start perdiem again"
+	}
+	return issued, nil
 }
 
 func newToken(t registry.Token) Token {

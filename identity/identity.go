@@ -51,10 +51,19 @@ type Source interface {
 // Chain is a list of sources in the order in which they are asked. It is safe for concurrent use.
 type Chain struct {
 	sources []Source
+	nobody  error // of a request that no source recognises
 }
 
 // New returns the chain of the given sources. A chain of none identifies nobody.
-func New(sources ...Source) *Chain { return &Chain{sources: sources} }
+func New(sources ...Source) *Chain {
+	c := &Chain{sources: sources, nobody: errNoHeaders}
+	for _, s := range sources {
+		if _, byProxy := s.(*Headers); !byProxy {
+			c.nobody = errNoCredential
+		}
+	}
+	return c
+}
 
 // Identify returns who makes the request: the answer of the first source that recognises a credential. The error is
 // that source's, or [fault.Unauthorized] when no source recognises one.
@@ -68,7 +77,7 @@ func (c *Chain) Identify(ctx context.Context, r Request) (Caller, error) {
 			return caller, nil
 		}
 	}
-	return Caller{}, errNoCredential
+	return Caller{}, c.nobody
 }
 
 // Strip deletes from h whatever identifies a caller to perdiem and is of no use to the upstream: identity headers, also
@@ -80,7 +89,11 @@ func (c *Chain) Strip(h http.Header) {
 	}
 }
 
-var errNoCredential = fault.New(fault.Unauthorized, "The request carries no valid credential: send the header Authorization: Bearer with a token of an application.")
+// What a request is told that identifies nobody: where tokens are taken, and where a proxy in front alone says who calls.
+var (
+	errNoCredential = fault.New(fault.Unauthorized, "The request carries no valid credential: send the header Authorization: Bearer with a token of an application.")
+	errNoHeaders    = fault.New(fault.Unauthorized, "Nobody says which application this request is of: callers are identified by a proxy in front of this gateway, and it did not come through that.")
+)
 
 // single returns the one value of the header called name, which is in canonical form; a value repeated word for word counts
 // as one. The error is [fault.Invalid] where two values differ.

@@ -214,11 +214,16 @@ func TestOrder(t *testing.T) {
 		{"a rejected token that nobody reaches", New(headers, tokens), rejected, "acme"},
 		{"another's credential is passed over", New(tokens, headers), foreign, "acme"},
 		{"no sources", New(), both, ""},
+		{"nothing, where tokens are taken", New(headers, tokens), nil, ""},
+		{"nothing, where they are not", New(headers), nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			caller, err := test.chain.Identify(t.Context(), request(t, "127.0.0.1", test.lines...))
 			if caller.Application != test.want || (err == nil) != (test.want != "") || err != nil && fault.KindOf(err) != fault.Unauthorized {
 				t.Errorf("got %+v, %v; want %q", caller, err, test.want)
+			}
+			if test.lines == nil && strings.Contains(err.Error(), "Bearer") != (len(test.chain.sources) > 1) {
+				t.Errorf("it is told %q", err)
 			}
 		})
 	}

@@ -42,6 +42,8 @@ const usualLifetime = "2160h"
 type credentialsBody struct {
 	App       application
 	MayChange bool
+	MayIssue  bool
+	InUse     bool // callers are identified by such tokens
 	Done      string
 	Issued    *issuedToken // shown this once
 	Form      form
@@ -75,7 +77,7 @@ func (p *Portal) showCredentials(v *visit, s *sent) error {
 		return err
 	}
 	tab := p.applicationPath(v.app.ID, "credentials")
-	body := credentialsBody{App: v.application("credentials"), MayChange: v.mayChange(), Asked: tab + "/revoke"}
+	body := credentialsBody{App: v.application("credentials"), MayChange: v.mayChange(), MayIssue: v.mayChange() && p.TakesTokens, InUse: p.TakesTokens, Asked: tab + "/revoke"}
 	body.Form = s.form(form{Action: tab, Button: "Issue a token", Fields: []field{{
 		Name: "lifetime", Label: "How long it holds", Help: "It calls as the application itself. Tokens for members are issued by whoever runs this API.", Options: choices(usualLifetime, lifetimes...),
 	}}})
@@ -122,6 +124,9 @@ func in(d time.Duration) string {
 
 // issueToken issues a token of the application itself. Those of members are the operator's to issue.
 func (p *Portal) issueToken(v *visit) error {
+	if !p.TakesTokens {
+		return fault.New(fault.Conflict, "No call could be made with a token of this portal: whoever runs this API has callers identified otherwise.")
+	}
 	form, err := v.form()
 	if err != nil {
 		return err

@@ -100,6 +100,26 @@ func TestIssueToken(t *testing.T) {
 	}
 }
 
+// Where callers are identified otherwise, no token is issued that nobody takes; those that there are can be revoked.
+func TestTokensThatAreNotInUse(t *testing.T) {
+	s := openSite(t, sample, func(o *Options) { o.TakesTokens = false })
+	token, err := s.registry.IssueToken(t.Context(), registry.NewToken{Hash: registry.Hash{1}, Application: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.browser("admin@acme.example")
+	page := b.get("/apps/acme/credentials")
+	if !strings.Contains(page.one(t, "not-in-use"), "identified otherwise") || strings.Contains(page.body, "lifetime") || !strings.Contains(page.body, token.ID) || !strings.Contains(page.body, "Revoke "+token.ID) {
+		t.Errorf("the page: %s", page.body)
+	}
+	if got := b.post("/apps/acme/credentials", url.Values{"lifetime": {"168h"}}); got.status != 409 {
+		t.Errorf("a form of before: %d", got.status)
+	}
+	if none := s.browser("operator@example.com").get("/apps/beta/credentials").one(t, "no-tokens"); strings.Contains(none, "Bearer") {
+		t.Errorf("without a token: %s", none)
+	}
+}
+
 // What is shown once is shown to the session that asked for it, while it waits.
 func TestOnce(t *testing.T) {
 	var o once

@@ -50,7 +50,7 @@ import (
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but MailsAlerts, OIDC, Gateway, Call and Contact.
+// Options are what a [Portal] needs. All are required but TakesTokens, MailsAlerts, OIDC, Gateway, Call and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
@@ -60,6 +60,8 @@ type Options struct {
 	Tokens Tokens
 	// NewToken returns the secret of a new token, and its hash.
 	NewToken func() (secret string, hash registry.Hash)
+	// TakesTokens says that callers are identified by such tokens. Without it none is issued, and people are told so.
+	TakesTokens bool
 	// Revoked has a token that was just revoked refused at once; where it fails, that takes a moment.
 	Revoked func(context.Context) error
 	// Alerts keeps when the applications' people are warned, and how.

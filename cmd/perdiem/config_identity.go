@@ -30,6 +30,14 @@ type sourceConfig struct {
 	Introspection *identity.IntrospectionOptions
 }
 
+// takesTokens reports whether callers may bring tokens that perdiem issues.
+func (c *identityConfig) takesTokens() bool { return slices.Contains(c.Sources, sourceConfig{}) }
+
+// onlyHeaders reports whether a proxy in front alone says who calls.
+func (c *identityConfig) onlyHeaders() bool {
+	return !slices.ContainsFunc(c.Sources, func(s sourceConfig) bool { return s.Headers == nil })
+}
+
 // checkTier returns a [yamldoc.Problems] where the catalog has no tier for applications first met in a valid token.
 func (c *identityConfig) checkTier(in *catalog.Catalog) error {
 	if c.UnknownTier == "" || slices.ContainsFunc(in.Tiers, func(t catalog.Tier) bool { return t.Name == c.UnknownTier }) {

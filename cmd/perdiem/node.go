@@ -372,6 +372,7 @@ func (n *node) openDoors(follow context.Context) error {
 		Key:          n.key,
 		Catalog:      n.snapshots.current,
 		NewToken:     n.tokenKey.NewToken,
+		TakesTokens:  n.config.Identity.takesTokens(),
 		HashPassword: n.passwords.Hash,
 		Changed:      n.snapshots.refresh,
 		Revoked:      n.revoked,

@@ -33,6 +33,7 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 		Accounts:    n.registry,
 		Tokens:      n.registry,
 		NewToken:    n.tokenKey.NewToken,
+		TakesTokens: n.config.Identity.takesTokens(),
 		Revoked:     n.revoked,
 		Alerts:      n.registry,
 		TestAlert:   n.records.alerts.Test,
@@ -105,9 +106,10 @@ func (n *node) portalURL() *url.URL {
 	return n.listenerURL("portal", n.address.Portal)
 }
 
-// gatewayURL returns where callers find the gateway, as far as the configuration tells; empty: there is none.
+// gatewayURL returns where callers find the gateway, as far as the configuration tells; empty: there is none, or they find it behind a proxy that
+// alone says who they are.
 func (n *node) gatewayURL() string {
-	if n.address.Gateway == "" {
+	if n.address.Gateway == "" || n.config.Identity.onlyHeaders() {
 		return ""
 	}
 	return n.listenerURL("gateway", n.address.Gateway).String()

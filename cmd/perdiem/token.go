@@ -60,6 +60,9 @@ func (c tokenIssueCommand) Run(p *program) error {
 		return err
 	}
 	fmt.Fprintf(p.stderr, "%s expires %s\n", issued.ID, instant(issued.Expires, "never"))
+	if issued.Warning != "" {
+		fmt.Fprintln(p.stderr, issued.Warning)
+	}
 	_, err = fmt.Fprintln(p.stdout, issued.Secret)
 	return err
 }
