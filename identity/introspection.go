@@ -187,11 +187,17 @@ func (i *Introspection) mayAsk(hash *registry.Hash, among *questioning) error {
 		return errInactiveToken
 	case among.strangers.mayAsk(now):
 		return nil
-	case i.down.Load():
-		return errIssuerDown // what was asked in vain was not answered at all
 	default:
-		return errTooManyUnknown
+		return i.askedInVain()
 	}
+}
+
+// askedInVain returns why no more may be asked: what was asked in vain was about tokens that do not hold, or was not answered at all.
+func (i *Introspection) askedInVain() error {
+	if i.down.Load() {
+		return errIssuerDown
+	}
+	return errTooManyUnknown
 }
 
 // askOnce asks when it is the token's turn.
@@ -210,11 +216,11 @@ func (i *Introspection) askOnce(ctx context.Context, secret string, hash *regist
 	if v, ok := i.known.get(hash); ok && began.UnixMilli() < v.until {
 		return v, nil
 	}
-	if err := i.mayAsk(hash, among); err != nil {
-		return voucher{}, err
+	if i.unknown.strangers.has(hash, began) {
+		return voucher{}, errInactiveToken
 	}
 	if !among.strangers.begin(began) {
-		return voucher{}, errTooManyUnknown
+		return voucher{}, i.askedInVain()
 	}
 	v, err := i.ask(ctx, secret, began)
 	among.strangers.end(began, err != nil)

@@ -1,6 +1,8 @@
 package portal
 
 import (
+	"strings"
+
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/quota"
 	"github.com/perdiem/perdiem/registry"
@@ -23,6 +25,7 @@ func (s *site) operated() {
 		registry.PutOverride{Application: "acme", Endpoint: "posts.find", Limits: catalog.PartialLimits{Application: limit(quota.Unlimited), Member: limit(40)}},
 		registry.PutOverride{Application: "acme", Endpoint: "*", Limits: catalog.PartialLimits{Application: limit(0)}},
 		registry.PutApplication{ID: "met-today", Tier: new("development")},
+		registry.PutApplication{ID: "long-" + strings.Repeat("x", 251)},
 		registry.PutApplication{ID: "partner-07", Suspended: new(true)},
 	} {
 		if _, err := s.registry.Edit(s.Context(), e, registry.EditOptions{Actor: operatorEmail}); err != nil {
