@@ -186,9 +186,51 @@ func TestDecidedOverTheReset(t *testing.T) {
 		k.undo(d)
 		got.listen(b)
 		got.check(t, told{today.Date: {admitted: 1}, today.Date + 1: {admitted: 2, refused: 1, refusedForMember: 1}})
+
+		// It is overtaken before anybody was told of it, and before the ledger was.
+		refusals := func() [2]uint32 {
+			k.app.mu.Lock()
+			defer k.app.mu.Unlock()
+			k.app.bookRefused()
+			return [2]uint32{k.app.account.refused, k.app.refusedForMember}
+		}
+		refusals()
+		k.app.account.refused, k.app.refusedForMember = 0, 0 // those of before were noted in the ledger
+		d, _ = k.take()
+		k.undo(d)
+		if got := refusals(); got != [2]uint32{} {
+			t.Errorf("an undone refusal leaves %v refusals, and for a member's limit", got)
+		}
 	}, nearReset, func(o *Options) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
+}
+
+// What was refused reaches the ledger though nobody asked for it meanwhile.
+func TestRefusalsAreNotedAtTheEnd(t *testing.T) {
+	l := newModelLedger()
+	b := open(t, l)
+	for range 3 {
+		take(t, b, post("m-1", 100, 1)) // one is admitted
+	}
+	for range 4 {
+		take(t, b, Call{Application: "acme", Endpoint: "used-up", Limits: quota.Limits{Application: 1, Member: quota.Unlimited}, Cost: 1})
+	}
+	day := b.Day().Date
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	records, err := l.Read(t.Context(), day, "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][2]int64{}
+	for _, r := range records {
+		got[r.Endpoint] = [2]int64{r.Refused, r.RefusedForMember}
+	}
+	if diff := cmp.Diff(map[string][2]int64{"posts.create": {2, 2}, "used-up": {3, 0}}, got); diff != "" {
+		t.Errorf("refusals, and for a member's limit (-want +got):\n%s", diff)
+	}
 }
 
 // While many call, and the ledger fails now and then, what is told is what the callers were told.
