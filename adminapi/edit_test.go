@@ -55,6 +55,9 @@ func TestEditAsExpected(t *testing.T) {
 	h.want(409, h.ask("PUT", target+"?expect="+told.Digest, body), nil)
 	h.want(200, h.ask("PUT", target+"?dryRun=true", body), &told)
 	h.want(200, h.ask("PUT", target+"?expect="+told.Digest, body), nil)
+	var again adminapi.Edited // as somebody does whom the answer did not reach
+	h.want(200, h.ask("PUT", target+"?expect="+told.Digest, body), &again)
+	h.wantChanges(again, []string{}...)
 }
 
 func (h *host) wantChanges(e adminapi.Edited, want ...string) {

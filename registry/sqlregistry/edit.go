@@ -81,7 +81,7 @@ func (r *Registry) perform(ctx context.Context, tx *sql.Tx, e registry.Edit, act
 }
 
 // compare returns what an edit changes in what holds. [fault.Invalid] where what would hold makes no sense; [registry.ErrOvertaken], with what it
-// changes, where that is not what was expected.
+// changes, where that is not what was expected. An edit that was made already, and sent again for want of an answer, is as it was expected to be.
 func (r *Registry) compare(m made, expect string) (edited registry.Edited, err error) {
 	d := newDigest()
 	if !m.before.equal(m.after) {
@@ -103,7 +103,7 @@ func (r *Registry) compare(m made, expect string) (edited registry.Edited, err e
 		d.change(c)
 	}
 	edited.Digest = d.String()
-	if expect != "" && edited.Digest != expect {
+	if expect != "" && edited.Digest != expect && !m.before.equal(m.after) {
 		return edited, registry.ErrOvertaken
 	}
 	return edited, nil
@@ -144,10 +144,19 @@ func putEndpoint(ctx context.Context, tx *sql.Tx, e registry.PutEndpoint) (regis
 		if err := putMatch(ctx, tx, key, e); err != nil {
 			return registry.AuditEntry{}, err
 		}
-		var d endpointAmendment
+		var d, own endpointAmendment
+		var doc endpointDocument
+		if ok, err := readOwn(ctx, tx, key, &doc); err != nil {
+			return registry.AuditEntry{}, err
+		} else if ok {
+			own = endpointAmendment{&doc.Application, &doc.Member, &doc.Cost, &doc.Shadow}
+		}
 		return amend(ctx, tx, key, &d, func() error {
 			limits := newLimitsDocument(e.Limits)
-			d = endpointAmendment{or(limits.Application, d.Application), or(limits.Member, d.Member), or(e.Cost, d.Cost), or(e.Shadow, d.Shadow)}
+			d = endpointAmendment{
+				besides(own.Application, limits.Application, d.Application), besides(own.Member, limits.Member, d.Member),
+				besides(own.Cost, e.Cost, d.Cost), besides(own.Shadow, e.Shadow, d.Shadow),
+			}
 			return nil
 		})
 	}
@@ -229,14 +238,18 @@ func putTier(ctx context.Context, tx *sql.Tx, t registry.PutTier) (registry.Audi
 	if !ok {
 		return putAdded, insertAdded(ctx, tx, key, tierDocument{Limits: limitsDocuments(t.Limits)}, false)
 	}
-	var d tierDocument
+	var d, own tierDocument
+	if _, err := readOwn(ctx, tx, key, &own); err != nil {
+		return registry.AuditEntry{}, err
+	}
 	return amend(ctx, tx, key, &d, func() error {
-		for id, l := range t.Limits {
+		for id, limits := range t.Limits {
 			if d.Limits == nil {
 				d.Limits = make(map[string]limitsDocument)
 			}
-			if l = merge(l, d.Limits[id].limits()); !l.IsZero() {
-				d.Limits[id] = newLimitsDocument(l)
+			l, of, was := newLimitsDocument(limits), own.Limits[id], d.Limits[id]
+			if l = (limitsDocument{besides(of.Application, l.Application, was.Application), besides(of.Member, l.Member, was.Member)}); l != (limitsDocument{}) {
+				d.Limits[id] = l
 			}
 		}
 		return nil
@@ -257,11 +270,42 @@ func putApplication(ctx context.Context, tx *sql.Tx, a registry.PutApplication) 
 		set(&d.Suspended, a.Suspended)
 		return putAdded, insertAdded(ctx, tx, key, d, false)
 	}
-	var d applicationAmendment
+	var d, own applicationAmendment
+	var doc applicationDocument
+	if ok, err := readOwn(ctx, tx, key, &doc); err != nil {
+		return registry.AuditEntry{}, err
+	} else if ok {
+		own = applicationAmendment{&doc.Name, &doc.Tier, &doc.Shadow, &doc.Suspended}
+	}
 	return amend(ctx, tx, key, &d, func() error {
-		d = applicationAmendment{or(a.Name, d.Name), or(a.Tier, d.Tier), or(a.Shadow, d.Shadow), or(a.Suspended, d.Suspended)}
+		d = applicationAmendment{
+			besides(own.Name, a.Name, d.Name), besides(own.Tier, a.Tier, d.Tier),
+			besides(own.Shadow, a.Shadow, d.Shadow), besides(own.Suspended, a.Suspended, d.Suspended),
+		}
 		return nil
 	})
+}
+
+// readOwn reads what an item was added with. ok is false where the file has it: what is set of it then is set even if the file says the same, since the
+// next may say something else.
+func readOwn(ctx context.Context, q querier, key itemKey, document any) (ok bool, err error) {
+	if _, inFile, err := readDocument(ctx, q, "catalog_items", key); err != nil || inFile {
+		return false, err
+	}
+	text, ok, err := readDocument(ctx, q, "added", key)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, decode(text, document)
+}
+
+// besides returns what is set of an item: what an edit tells, or else what was set before. What the item was added with does not have to be set as well,
+// so that adding it twice is as adding it once.
+func besides[T comparable](own, told, was *T) *T {
+	if was == nil && own != nil && told != nil && *told == *own {
+		return nil
+	}
+	return or(told, was)
 }
 
 // amend changes the amendment of an item: change is called with what was set before in d, and changes it.
