@@ -12,7 +12,7 @@ import (
 
 // Edited is what an edit changes, or would, in what holds.
 type Edited struct {
-	Changes []string `json:"changes" nullable:"false" doc:"Such as '~ endpoint posts.create member 150 -> 200'. Empty: nothing changes for whoever calls."`
+	Changes []string `json:"changes" nullable:"false" doc:"Such as '~ endpoint posts.create member 150 -> 200'. Empty: nothing changes for whoever calls. Of an application that is removed also what goes with it, such as '- application acme tokens 3'."`
 	Touched Touched  `json:"touched"`
 	Digest  string   `json:"digest" doc:"Names all that changes and all that is touched. The same edit with it as expect is made only if that is still so."`
 }

@@ -239,7 +239,7 @@ func (p *Portal) describe(edit registry.Edit) (heading, consequence string) {
 
 // removals say what follows from removing an item, by its kind.
 var removals = map[registry.Noun]string{
-	registry.Application: "Its tokens are revoked, and its overrides and grants go, unless the catalog's file has it too. That cannot be undone.",
+	registry.Application: "Its tokens are revoked, and its overrides, grants and alert settings go, unless the catalog's file has it too. That cannot be undone.",
 	registry.Endpoint:    "What it matched is counted under the endpoint that matches next, in the end the catch-all. Overrides for it go, unless the catalog's file has it too.",
 	registry.Tier:        "What was set of it goes, unless the catalog's file has it too.",
 }

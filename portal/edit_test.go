@@ -11,6 +11,7 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
 )
 
 // hiddenOf returns what the form of a preview sends on.
@@ -189,7 +190,12 @@ func TestItemsAreAddedAndRemoved(t *testing.T) {
 	if got := b.post("/operator/tiers/partner", url.Values{"do": {"remove"}}); got.status != 422 || !strings.Contains(got.one(t, "problem"), "ier partner is named elsewhere; change that first: ") || !strings.Contains(got.one(t, "problem"), "gamma") {
 		t.Errorf("a tier in use: %d %s", got.status, got.one(t, "problem"))
 	}
-	b.save("/operator/apps/gamma", url.Values{"do": {"remove"}})
+	if err := s.registry.Grant(t.Context(), registry.Grant{Email: operatorEmail, Application: "gamma", Role: registry.Viewer}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.save("/operator/apps/gamma", url.Values{"do": {"remove"}}).one(t, "changes"); !strings.Contains(got, "Removed application gamma grants 1") {
+		t.Errorf("what goes with the application is not previewed: %s", got)
+	}
 	b.save("/operator/tiers/partner", url.Values{"do": {"remove"}})
 	b.save("/operator/endpoints/likes", url.Values{"do": {"remove"}})
 	for _, path := range []string{"/operator/apps/gamma", "/operator/tiers/partner", "/operator/endpoints/likes"} {

@@ -122,6 +122,7 @@ var ErrOvertaken = fault.New(fault.Conflict, "The catalog was changed in the mea
 
 // Edited is what an edit changes in what holds.
 type Edited struct {
+	// Changes are those in what holds, and then what is lost with an application that leaves the catalog: "- application acme tokens 3".
 	Changes []catalog.Change
 	Touched catalog.Touched // whose limits that changes; it names at most [MaxTouched]
 	// Digest names all that is changed, also the limits that Touched does not name: two edits that change the same have the same.

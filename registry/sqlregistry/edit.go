@@ -38,7 +38,8 @@ func (r *Registry) Edit(ctx context.Context, e registry.Edit, o registry.EditOpt
 		if len(edited.Changes) == 0 {
 			return r.record(ctx, tx, m.note)
 		}
-		return r.recordAll(ctx, tx, changeEntries(edited.Changes, registry.AuditEntry{Actor: o.Actor, Action: m.note.Action}))
+		made := edited.Changes[:len(edited.Changes)-len(m.lost)] // of the rest, the audit was told when it was lost
+		return r.recordAll(ctx, tx, changeEntries(made, registry.AuditEntry{Actor: o.Actor, Action: m.note.Action}))
 	})
 	if err == nil && o.DryRun {
 		edited, err = r.compare(m, o.Expect)
@@ -54,6 +55,7 @@ type made struct {
 	file          map[itemKey]string // the file's layer
 	before, after runtimeLayer
 	note          registry.AuditEntry // what the audit is told where nothing changes in what holds
+	lost          []catalog.Change    // what goes with the application that it takes out of the catalog
 	where         string              // what is said before what makes no sense
 }
 
@@ -70,17 +72,23 @@ func (r *Registry) perform(ctx context.Context, tx *sql.Tx, e registry.Edit, act
 	if m.before, err = readRuntime(ctx, tx); err != nil {
 		return m, err
 	}
+	if e, ok := e.(registry.Remove); ok {
+		key := itemKey{kind(e.Noun), e.ID}
+		if _, stays := m.file[key]; key.kind == kindApplication && !stays {
+			if m.lost, err = r.losses(ctx, tx, e.ID); err != nil {
+				return m, err
+			}
+		}
+		m.where = fmt.Sprintf("%s %s is named elsewhere; change that first: ", e.Noun, e.ID)
+	}
 	if m.note, err = r.edit(ctx, tx, e, actor); err != nil {
 		return m, err
-	}
-	if e, ok := e.(registry.Remove); ok {
-		m.where = fmt.Sprintf("%s %s is named elsewhere; change that first: ", e.Noun, e.ID)
 	}
 	m.after, err = readRuntime(ctx, tx)
 	return m, err
 }
 
-// compare returns what an edit changes in what holds. [fault.Invalid] where what would hold makes no sense; [registry.ErrOvertaken], with what it
+// compare returns what an edit changes in what holds, and then what is lost with it. [fault.Invalid] where what would hold makes no sense; [registry.ErrOvertaken], with what it
 // changes, where that is not what was expected. An edit that was made already, and sent again for want of an answer, is as it was expected to be.
 func (r *Registry) compare(m made, expect string) (edited registry.Edited, err error) {
 	d := newDigest()
@@ -96,7 +104,7 @@ func (r *Registry) compare(m made, expect string) (edited registry.Edited, err e
 		if err := holds.Validate(r.paths); err != nil {
 			return edited, fault.New(fault.Invalid, "%s%s", m.where, firstLines(fault.Message(err)))
 		}
-		edited.Changes = catalog.Diff(held, holds)
+		edited.Changes = append(catalog.Diff(held, holds), m.lost...)
 		edited.Touched = catalog.Touches(held, holds, registry.MaxTouched, d.touch)
 	}
 	for _, c := range edited.Changes {
