@@ -133,13 +133,16 @@ func parseServer(text string) (*url.URL, error) {
 }
 
 // reachable turns an address at which all of the machine's are listened at into one that can be asked.
-func reachable(address string) string {
+func reachable(address string) string { return reachableAs(address, "127.0.0.1") }
+
+// reachableAs turns an address at which all of the machine's are listened at into that of one host.
+func reachableAs(address, as string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return address
 	}
 	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
-		host = "127.0.0.1"
+		host = as
 	}
 	return net.JoinHostPort(host, port)
 }
