@@ -48,6 +48,7 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 		Caller:      caller,
 		From:        gateway.Proxies(n.config.Edge.TrustedProxies).Client,
 		URL:         n.portalURL(),
+		URLUntold:   n.config.PortalURL == nil,
 		Gateway:     n.gatewayURL(),
 		Now:         n.now,
 		Log:         n.log,
@@ -114,12 +115,12 @@ func (n *node) gatewayURL() string {
 	switch {
 	case n.config.Identity.onlyHeaders() || u == nil && n.address.Gateway == "":
 		return ""
-	}
 	case u == nil:
 		u = n.listenerURL("gateway", n.address.Gateway)
 		if at := n.config.PortalURL; at != nil {
 			u.Host = reachableAs(n.address.Gateway, at.Hostname())
 		}
+	}
 	return strings.ReplaceAll(strings.TrimRight(u.String(), "/"), "'", "%27")
 }
 
