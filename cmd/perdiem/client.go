@@ -46,7 +46,7 @@ func (c connection) open(p *program) (*client, error) {
 	if c.Config != "" && c.Server != "" {
 		return nil, usageError{errors.New("-c and --server name two nodes; give one of them")}
 	}
-	if server, set := p.getenv(serverEnv); set && c.Config == "" && c.Server == "" {
+	if server, _ := p.getenv(serverEnv); server != "" && c.Config == "" && c.Server == "" {
 		c.Server = server
 		if _, err := os.Stat(defaultConfig); err == nil {
 			fmt.Fprintf(p.stderr, "perdiem: %s is asked, as %s says, and not the node of ./%s: unset the variable, or say -c %s, to ask that\n", server, serverEnv, defaultConfig, defaultConfig)
