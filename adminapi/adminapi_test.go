@@ -543,7 +543,7 @@ func TestDescription(t *testing.T) {
 			}
 		}
 	}
-	if operations != 44 {
+	if operations != 45 {
 		t.Errorf("%d operations are described", operations)
 	}
 }

@@ -89,7 +89,7 @@ func (a *API) registerApplications(api huma.API) {
 		return a.answerEdit(ctx, put.OperationID, registry.PutApplication(in.Body), in.EditInput)
 	})
 	a.registerRemove(api, registry.Application, "applications", "Remove an application that was added at run time",
-		"Its tokens are revoked, and its overrides go, unless a file has it too. One that is let in by unknown_applications comes back with its next token: suspend it instead.")
+		"Its tokens are revoked, and its overrides, grants and alert settings go, unless a file has it too. One that is let in by unknown_applications comes back with its next token: suspend it instead.")
 }
 
 func applicationID(app *catalog.Application) string { return app.ID }

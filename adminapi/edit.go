@@ -12,7 +12,7 @@ import (
 
 // Edited is what an edit changes, or would, in what holds.
 type Edited struct {
-	Changes []string `json:"changes" nullable:"false" doc:"Such as '~ endpoint posts.create member 150 -> 200'. Empty: nothing changes for whoever calls."`
+	Changes []string `json:"changes" nullable:"false" doc:"Such as '~ endpoint posts.create member 150 -> 200'. Empty: nothing changes for whoever calls. Of an application that is removed also what goes with it, such as '- application acme tokens 3'."`
 	Touched Touched  `json:"touched"`
 	Digest  string   `json:"digest" doc:"Names all that changes and all that is touched. The same edit with it as expect is made only if that is still so."`
 }
@@ -48,7 +48,7 @@ type DryInput struct {
 // EditInput is how an edit is made.
 type EditInput struct {
 	DryInput
-	Expect string `query:"expect" maxLength:"64" doc:"The digest of a dry run: the edit is made only if it still changes and touches the same, and is a conflict otherwise."`
+	Expect string `query:"expect" maxLength:"64" doc:"The digest of a dry run: the edit is made only if it still changes and touches the same, and is a conflict otherwise. Sent again once it is made, it changes nothing, and is none."`
 }
 
 type editOutput struct{ Body Edited }

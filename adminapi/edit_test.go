@@ -55,6 +55,36 @@ func TestEditAsExpected(t *testing.T) {
 	h.want(409, h.ask("PUT", target+"?expect="+told.Digest, body), nil)
 	h.want(200, h.ask("PUT", target+"?dryRun=true", body), &told)
 	h.want(200, h.ask("PUT", target+"?expect="+told.Digest, body), nil)
+	var again adminapi.Edited // as somebody does whom the answer did not reach
+	h.want(200, h.ask("PUT", target+"?expect="+told.Digest, body), &again)
+	h.wantChanges(again, []string{}...)
+}
+
+// So it is with overrides.
+func TestOverrideAsExpected(t *testing.T) {
+	h := newHost(t)
+	h.apply()
+	const target, body = "/admin/v1/overrides", `{"application": "acme", "endpoint": "posts.create", "limits": {"member": 7}}`
+	var told adminapi.Edited
+	h.want(200, h.ask("PUT", target+"?dryRun=true", body), &told)
+	h.want(200, h.ask("PUT", "/admin/v1/endpoints", `{"id": "posts.create", "limits": {"member": 200}}`), nil)
+	h.wantProblem(409, "CONFLICT", h.ask("PUT", target+"?expect="+told.Digest, body))
+	h.want(200, h.ask("PUT", target+"?dryRun=true", body), &told)
+	for range 2 {
+		if w := h.ask("PUT", target+"?expect="+told.Digest, body); w.Code != 204 || w.Body.Len() != 0 {
+			t.Errorf("status %d, %s", w.Code, w.Body)
+		}
+	}
+	const cleared = target + "?application=acme&endpoint=posts.create"
+	h.want(200, h.ask("DELETE", cleared+"&dryRun=true", ""), &told)
+	h.want(200, h.ask("PUT", "/admin/v1/endpoints", `{"id": "posts.create", "limits": {"member": 201}}`), nil)
+	h.wantProblem(409, "CONFLICT", h.ask("DELETE", cleared+"&expect="+told.Digest, ""))
+	h.want(200, h.ask("DELETE", cleared+"&dryRun=true", ""), &told)
+	changes := h.changes
+	h.want(204, h.ask("DELETE", cleared+"&expect="+told.Digest, ""), nil)
+	if h.changes != changes+1 {
+		t.Errorf("%d changes were taken up", h.changes-changes)
+	}
 }
 
 func (h *host) wantChanges(e adminapi.Edited, want ...string) {

@@ -23,12 +23,12 @@ type OverrideLimits struct {
 }
 
 type setOverrideInput struct {
-	DryInput
+	EditInput
 	Body Override
 }
 
 type clearOverrideInput struct {
-	DryInput
+	EditInput
 	Application string `query:"application" required:"true" minLength:"1" maxLength:"256" doc:"The application's id."`
 	Endpoint    string `query:"endpoint" required:"true" minLength:"1" maxLength:"256" doc:"The endpoint's id; * for the catch-all."`
 }
@@ -68,19 +68,19 @@ func (a *API) registerOverrides(api huma.API) {
 		}
 		return &overridesOutput{Body: page}, nil
 	})
-	set := a.operation("set-override", http.MethodPut, "overrides", "Set an application's limits for an endpoint", http.StatusNotFound, http.StatusRequestEntityTooLarge)
+	set := a.operation("set-override", http.MethodPut, "overrides", "Set an application's limits for an endpoint", http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge)
 	set.Description = "They hold on every node within a second, on the day that is running, and before those of a file."
 	set.Responses["204"] = &huma.Response{Description: "It is set."}
 	huma.Register(api, set, func(ctx context.Context, in *setOverrideInput) (*overrideOutput, error) {
 		o := in.Body
-		return a.answerOverride(ctx, set.OperationID, in.DryRun, registry.PutOverride{Application: o.Application, Endpoint: o.Endpoint, Limits: o.Limits.partial()}, func() error {
+		return a.answerOverride(ctx, set.OperationID, in.EditInput, registry.PutOverride{Application: o.Application, Endpoint: o.Endpoint, Limits: o.Limits.partial()}, func() error {
 			return a.Registry.SetOverride(ctx, o.Application, o.Endpoint, o.Limits.partial(), actor(ctx))
 		})
 	})
 	remove := a.operation("clear-override", http.MethodDelete, "overrides", "Take back what set-override set", http.StatusNotFound, http.StatusConflict)
 	remove.Responses["204"] = &huma.Response{Description: "It is taken back."}
 	huma.Register(api, remove, func(ctx context.Context, in *clearOverrideInput) (*overrideOutput, error) {
-		return a.answerOverride(ctx, remove.OperationID, in.DryRun, registry.ClearOverride{Application: in.Application, Endpoint: in.Endpoint}, func() error {
+		return a.answerOverride(ctx, remove.OperationID, in.EditInput, registry.ClearOverride{Application: in.Application, Endpoint: in.Endpoint}, func() error {
 			return a.Registry.ClearOverride(ctx, in.Application, in.Endpoint, actor(ctx))
 		})
 	})
@@ -103,17 +103,17 @@ func (a *API) overrides(ctx context.Context, in *overridesInput) (OverridePage, 
 	return page, nil
 }
 
-// answerOverride changes an override by change, which does not read the whole catalog as an edit does, or only tells what the edit would change.
-func (a *API) answerOverride(ctx context.Context, operation string, dryRun bool, e registry.Edit, change func() error) (*overrideOutput, error) {
-	if dryRun {
-		edited, err := a.edit(ctx, e, EditInput{DryInput: DryInput{DryRun: true}})
-		if err != nil {
-			return nil, a.fail(ctx, operation, err)
+// answerOverride changes an override: by an edit where that is a dry run, or has to be as expected, and else by change, which does not read the whole
+// catalog.
+func (a *API) answerOverride(ctx context.Context, operation string, in EditInput, e registry.Edit, change func() error) (*overrideOutput, error) {
+	var err error
+	if in.DryRun || in.Expect != "" {
+		var edited Edited
+		edited, err = a.edit(ctx, e, in)
+		if err == nil && in.DryRun {
+			return &overrideOutput{Status: http.StatusOK, Body: &edited}, nil
 		}
-		return &overrideOutput{Status: http.StatusOK, Body: &edited}, nil
-	}
-	err := change()
-	if err == nil {
+	} else if err = change(); err == nil {
 		err = a.changed(ctx)
 	}
 	if err != nil {

@@ -57,7 +57,7 @@ func TestSchemas(t *testing.T) {
 			d.fits(t, op, call, w)
 		}
 	}
-	for round := range 150 {
+	for round := range 300 {
 		h.mayApply, h.unhashed = nil, nil
 		if round%5 == 0 {
 			h.mayApply = fault.New(fault.Conflict, "Another file holds.")

@@ -86,12 +86,13 @@ func (p *Portal) analytics(v *visit) error {
 		Sort: sorting.String(), Headings: sorting.headings(query), Example: p.example(snapshot, v.app),
 		CSV: p.applicationPath(v.app.ID, "usage.csv") + sorting.query(), JSON: p.applicationPath(v.app.ID, "usage.json") + sorting.query(),
 	}
-	if body.History, err = p.readHistory(v.r.Context(), report, askedEndpoint(snapshot, query)); err != nil {
+	endpoint := askedEndpoint(snapshot, query)
+	if body.History, err = p.readHistory(v.r.Context(), report, endpoint); err != nil {
 		return err
 	}
 	body.History.Sort = sorting.String()
 	body.MayCall = p.Call != nil && v.mayChange()
-	if body.Near, err = p.readNear(v.r.Context(), v.app.ID, report.ResetsAt); err != nil {
+	if body.Near, err = p.readNear(v.r.Context(), v.app.ID, endpoint, report.ResetsAt); err != nil {
 		return err
 	}
 	sorting.sort(report.Endpoints)
@@ -123,7 +124,7 @@ func (p *Portal) askedMember(application string, query url.Values) (member, prob
 	}
 }
 
-// askedEndpoint returns the endpoint whose history a query asks for; empty: that of all together.
+// askedEndpoint returns the endpoint whose history and near members a query asks for; empty: those of all together.
 func askedEndpoint(s *catalog.Snapshot, query url.Values) string {
 	id := query.Get("endpoint")
 	if _, known := s.Endpoint(id); !known {

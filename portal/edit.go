@@ -17,6 +17,9 @@ import (
 type plan struct {
 	edit registry.Edit
 	next string // the path where to go on when it is done
+	// same is what a form is answered that asks for what holds already; nil: it asks for something else. Sent from its preview it asked for something when
+	// that was made, and is done by now: Save was pressed twice, or the answer was lost.
+	same error
 }
 
 // change does what a form asks for, in two steps: sent first, the form leads to a preview of whom it touches; sent again from there, it is done, unless it would
@@ -27,11 +30,17 @@ func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, re
 		return err
 	}
 	asked, err := read(form.Get("do"), form)
+	seen := form.Get("seen")
+	if err == nil && seen == "" {
+		err = asked.same
+	}
 	if err == nil {
-		seen := form.Get("seen")
 		var edited registry.Edited
 		edited, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email, DryRun: seen == "", Expect: seen})
-		if err == nil && seen == "" || errors.Is(err, registry.ErrOvertaken) {
+		switch {
+		case asked.same != nil && isFormError(err): // somebody else added it, and otherwise
+			err = asked.same
+		case err == nil && seen == "" || errors.Is(err, registry.ErrOvertaken):
 			return p.preview(v, at, form, asked.edit, edited)
 		}
 	}
@@ -62,9 +71,9 @@ var errNotOffered = fault.New(fault.Invalid, "The form asks for something that t
 func (p *Portal) readCommon(page string, noun registry.Noun, id, do string, form url.Values) (plan, error) {
 	switch do {
 	case "revert":
-		return plan{registry.Revert{Noun: noun, ID: id, Field: form.Get("field")}, p.itemPath(page, id)}, nil
+		return plan{edit: registry.Revert{Noun: noun, ID: id, Field: form.Get("field")}, next: p.itemPath(page, id)}, nil
 	case "remove":
-		return plan{registry.Remove{Noun: noun, ID: id}, p.operatorPath(page)}, nil
+		return plan{edit: registry.Remove{Noun: noun, ID: id}, next: p.operatorPath(page)}, nil
 	default:
 		return plan{}, errNotOffered
 	}
@@ -230,7 +239,7 @@ func (p *Portal) describe(edit registry.Edit) (heading, consequence string) {
 
 // removals say what follows from removing an item, by its kind.
 var removals = map[registry.Noun]string{
-	registry.Application: "Its tokens are revoked, and its overrides and grants go, unless the catalog's file has it too. That cannot be undone.",
+	registry.Application: "Its tokens are revoked, and its overrides, grants and alert settings go, unless the catalog's file has it too. That cannot be undone.",
 	registry.Endpoint:    "What it matched is counted under the endpoint that matches next, in the end the catch-all. Overrides for it go, unless the catalog's file has it too.",
 	registry.Tier:        "What was set of it goes, unless the catalog's file has it too.",
 }

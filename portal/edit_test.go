@@ -11,6 +11,7 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/quota"
+	"github.com/perdiem/perdiem/registry"
 )
 
 // hiddenOf returns what the form of a preview sends on.
@@ -88,6 +89,40 @@ func TestPreviewIsWhatIsDone(t *testing.T) {
 	}
 }
 
+// Save that is pressed twice is done once, and ends well twice.
+func TestSaveTwice(t *testing.T) {
+	s := openSite(t, sample)
+	b := s.browser(operatorEmail)
+	for _, c := range []struct {
+		path string
+		form url.Values
+	}{
+		{"/operator/apps/acme", url.Values{"do": {"override"}, "endpoint": {"posts.create"}, "application": {"7"}}},
+		{"/operator/apps/acme", url.Values{"do": {"suspend"}}},
+		{"/operator/apps/acme", url.Values{"do": {"set"}, "name": {"Acme"}, "tier": {"development"}}},
+		{"/operator/endpoints/posts.create", url.Values{"do": {"set"}, "application": {"501"}, "member": {"50"}, "cost": {"2"}, "shadow": {"false"}}},
+		{"/operator/tiers", url.Values{"do": {"add"}, "name": {"partner"}}},
+		{"/operator/tiers/partner", url.Values{"do": {"set"}, "endpoint": {"posts.create"}, "application": {"77"}}},
+		{"/operator/apps", url.Values{"do": {"add"}, "id": {"gamma"}, "name": {"Gamma"}, "tier": {"partner"}}},
+		{"/operator/endpoints", url.Values{"do": {"add"}, "id": {"likes"}, "match": {"GET /likes"}, "application": {"9"}, "member": {"9"}, "cost": {"1"}, "shadow": {"false"}}},
+	} {
+		form := b.post(c.path, c.form).hiddenOf(t)
+		for range 2 {
+			if got := b.post(c.path, form); got.status != 303 || !strings.HasSuffix(got.header.Get("Location"), "?saved") {
+				t.Errorf("%s %v: %d %s", c.path, c.form, got.status, got.one(t, "content"))
+			}
+		}
+	}
+	// What somebody else added in the meantime, and otherwise, was not added by this.
+	add := url.Values{"do": {"add"}, "id": {"hearts"}, "match": {"GET /hearts"}, "application": {"unlimited"}, "member": {"unlimited"}, "cost": {"1"}, "shadow": {"false"}}
+	form := b.post("/operator/endpoints", add).hiddenOf(t)
+	add.Set("member", "5")
+	b.save("/operator/endpoints", add)
+	if got := b.post("/operator/endpoints", form); got.status != 409 || !strings.Contains(got.one(t, "content"), "There is an endpoint of this id already.") {
+		t.Errorf("added otherwise: %d %s", got.status, got.one(t, "content"))
+	}
+}
+
 // A preview names the first that it touches, and says how many more there are.
 func TestPreviewOfMany(t *testing.T) {
 	var text strings.Builder
@@ -155,7 +190,12 @@ func TestItemsAreAddedAndRemoved(t *testing.T) {
 	if got := b.post("/operator/tiers/partner", url.Values{"do": {"remove"}}); got.status != 422 || !strings.Contains(got.one(t, "problem"), "ier partner is named elsewhere; change that first: ") || !strings.Contains(got.one(t, "problem"), "gamma") {
 		t.Errorf("a tier in use: %d %s", got.status, got.one(t, "problem"))
 	}
-	b.save("/operator/apps/gamma", url.Values{"do": {"remove"}})
+	if err := s.registry.Grant(t.Context(), registry.Grant{Email: operatorEmail, Application: "gamma", Role: registry.Viewer}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.save("/operator/apps/gamma", url.Values{"do": {"remove"}}).one(t, "changes"); !strings.Contains(got, "Removed application gamma grants 1") {
+		t.Errorf("what goes with the application is not previewed: %s", got)
+	}
 	b.save("/operator/tiers/partner", url.Values{"do": {"remove"}})
 	b.save("/operator/endpoints/likes", url.Values{"do": {"remove"}})
 	for _, path := range []string{"/operator/apps/gamma", "/operator/tiers/partner", "/operator/endpoints/likes"} {

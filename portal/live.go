@@ -111,7 +111,7 @@ func (p *Portal) drawHours(ctx context.Context, s *sight) {
 
 // drawNear draws the list of the members near their limits, which are read once in a while; where they cannot be, it stays as it was before.
 func (p *Portal) drawNear(ctx context.Context, s, before *sight) {
-	near, err := p.readNear(ctx, s.report.Application, s.report.ResetsAt)
+	near, err := p.readNear(ctx, s.report.Application, "", s.report.ResetsAt)
 	if err == nil {
 		s.near, err = p.part("near", near)
 	}

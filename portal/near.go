@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,12 +70,15 @@ func (r *nearReading) isOld(now time.Time) bool {
 
 // nearBody is what the list of members near their limits is told.
 type nearBody struct {
-	Rows []nearRow
-	More int // that are not listed
+	Endpoint string // whose members are listed; empty: those of all together
+	Rows     []nearRow
+	More     int64  // that are not listed, and are if their endpoint is chosen
+	Others   int64  // of other endpoints
+	All      string // the path of the tab with all of them
 }
 
-// maxNearRows is how many members the page lists.
-const maxNearRows = 100
+// maxNearRows is how many members the page lists: as many as there are at most of one endpoint.
+const maxNearRows = usage.MaxNear
 
 // nearRow is a member near its limit for an endpoint.
 type nearRow struct {
@@ -83,13 +87,19 @@ type nearRow struct {
 	Link  string // the query that looks the member up
 }
 
-// readNear returns the members who are near their limits today, the nearest first.
-func (p *Portal) readNear(ctx context.Context, application string, reset time.Time) (*nearBody, error) {
+// readNear returns the members who are near their limits for an endpoint today, or for any where that is empty, the nearest first.
+func (p *Portal) readNear(ctx context.Context, application, endpoint string, reset time.Time) (*nearBody, error) {
 	members, err := p.near.of(ctx, application, p.Now(), p.Usage.MembersNear)
 	if err != nil {
 		return nil, err
 	}
-	body := &nearBody{More: max(0, len(members)-maxNearRows)}
+	body := &nearBody{Endpoint: endpoint, All: p.applicationPath(application, "analytics")}
+	if endpoint != "" {
+		all := len(members)
+		members = slices.DeleteFunc(slices.Clone(members), func(m usage.MemberNear) bool { return m.Endpoint != endpoint })
+		body.Others = int64(all - len(members))
+	}
+	body.More = int64(max(0, len(members)-maxNearRows))
 	for _, m := range members[:min(len(members), maxNearRows)] {
 		body.Rows = append(body.Rows, nearRow{m, newMeter(m.Endpoint, m.Limit, m.Used, reset), "?" + url.Values{"member": {m.ID}}.Encode() + "#member-title"})
 	}

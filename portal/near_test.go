@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,50 @@ func TestNearMembers(t *testing.T) {
 	defer s.counts.mu.Unlock()
 	if s.counts.nearReads != 1 {
 		t.Errorf("%d viewers read the members %d times", 21, s.counts.nearReads)
+	}
+}
+
+// Of one endpoint that is chosen all are listed, and the list of all endpoints says how to come to them.
+func TestNearMembersOfOneEndpoint(t *testing.T) {
+	s := openSite(t, sample)
+	b := s.browser("viewer@acme.example")
+	for i := range usage.MaxNear {
+		s.comeNear(fmt.Sprintf("m-%03d", i), 49)
+	}
+	s.counts.set("acme", usage.Counts{Endpoint: "posts.create", Used: 5000, LastCall: at}, usage.Counts{Endpoint: "posts.search", Used: 100, LastCall: at})
+	for i := range 30 { // they have 1,000, and are all behind
+		member := fmt.Sprintf("n-%03d", i)
+		s.counts.mu.Lock()
+		s.counts.members[member] = map[string]usage.MemberCounts{"posts.search": {Used: 800}}
+		s.counts.mu.Unlock()
+		s.near.Note(usage.Near{Day: s.counts.Day().Date, Application: "acme", Endpoint: "posts.search", Member: member, Percent: 80})
+	}
+	page := b.get("/apps/acme/analytics")
+	if rows := nearRows(t, page); len(rows) != maxNearRows || !strings.HasPrefix(page.one(t, "near-more"), "30 more are not listed: choose an endpoint") {
+		t.Errorf("%d members, and %q", len(rows), page.one(t, "near-more"))
+	}
+	if picked := page.one(t, "hours-title"); picked == "" || !strings.Contains(page.body, "<option>posts.search</option>") {
+		t.Errorf("no endpoint can be chosen: %s", page.body)
+	}
+	for endpoint, want := range map[string]struct {
+		rows   int
+		others string
+	}{
+		"posts.search": {30, ": 100 more."}, "posts.create": {100, ": 30 more."}, "posts.find": {0, ": 130 more."},
+	} {
+		page := b.get("/apps/acme/analytics?endpoint=" + endpoint)
+		rows := nearRows(t, page)
+		for _, row := range rows {
+			if of, _ := attribute(row, "data-endpoint"); of != endpoint {
+				t.Errorf("%s lists a member near the limit of %s", endpoint, of)
+			}
+		}
+		if len(rows) != want.rows || !strings.HasSuffix(page.one(t, "near-others"), want.others) || strings.Contains(page.body, "near-more") {
+			t.Errorf("%s: %d members, and %q", endpoint, len(rows), page.one(t, "near-others"))
+		}
+		if strings.Contains(page.body, `id="near"`) {
+			t.Errorf("%s: what is live replaces its members by those of all endpoints", endpoint)
+		}
 	}
 }
 

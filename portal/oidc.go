@@ -91,8 +91,8 @@ func (v *visit) failOIDC(a attempt, err error) error {
 }
 
 // attemptName is the cookie's name; with TLS no other host and no page without it can set that.
-func (p *Portal) attemptName() string {
-	if p.secure {
+func (v *visit) attemptName() string {
+	if v.isSecure() {
 		return "__Host-" + attemptCookie
 	}
 	return attemptCookie
@@ -101,14 +101,14 @@ func (p *Portal) attemptName() string {
 // keepAttempt has the browser keep an attempt for some seconds; a negative age has it forget.
 func (v *visit) keepAttempt(value string, age int) {
 	http.SetCookie(v.w, &http.Cookie{
-		Name: v.portal.attemptName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: v.portal.secure,
+		Name: v.attemptName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: v.isSecure(),
 		SameSite: http.SameSiteLaxMode, // it has to come with the way back, which is from another site
 	})
 }
 
 // attempt returns the one that the browser keeps; the zero attempt where it keeps none.
 func (v *visit) attempt() attempt {
-	cookie, err := v.r.Cookie(v.portal.attemptName())
+	cookie, err := v.r.Cookie(v.attemptName())
 	if err != nil {
 		return attempt{}
 	}

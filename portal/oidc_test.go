@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -270,8 +271,9 @@ func TestOIDCErrors(t *testing.T) {
 // Where too many sign-ins from a network came to nothing, an answer is not looked at, and can be brought again.
 func TestOIDCHasAPace(t *testing.T) {
 	issuer := testkit.StartIssuer(t)
-	s := openOIDCSite(t, issuer)
-	issuer.Person(t, map[string]any{"sub": "1", "email": "viewer@acme.example", "email_verified": true})
+	from := netip.MustParseAddr("192.0.2.1")
+	s := openOIDCSite(t, issuer, func(o *Options) { o.From = func(*http.Request) netip.Addr { return from } })
+	issuer.Person(t, map[string]any{"sub": "1", "email": "new@acme.example", "email_verified": true})
 	b := s.browser("")
 	back := b.atIssuer(b.get("/signin/oidc").header.Get("Location"))
 	waits := func(got reply) bool { return got.status == 429 && got.header.Get("Retry-After") != "" }
@@ -290,8 +292,13 @@ func TestOIDCHasAPace(t *testing.T) {
 		}
 		hostile.get("/signin/callback?" + url.Values{"state": {to.Query().Get("state")}, "code": {"junk"}}.Encode())
 	}
-	if got := b.get(back); !waits(got) || len(got.header.Values("Set-Cookie")) > 0 {
+	got := b.get(back)
+	if !waits(got) || len(got.header.Values("Set-Cookie")) > 0 {
 		t.Errorf("an answer that was not looked at: %d %v", got.status, got.header)
+	}
+	from = netip.MustParseAddr("198.51.100.1") // of a network that does not have to wait
+	if got := b.get(back); got.status != 303 || got.header.Get("Location") != "/apps" || b.get("/apps").status != 200 {
+		t.Errorf("the same answer, brought again: %d %s", got.status, got.one(t, "content"))
 	}
 }
 

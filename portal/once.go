@@ -15,7 +15,7 @@ const (
 )
 
 // once keeps what a page shows a single time, after a form has sent the browser on to it: a secret, of which nothing but its hash is kept
-// anywhere else. It is in memory alone, and for the session alone that sent the form. How much waits is bounded by the pace of forms and by the minute.
+// anywhere else. It is in memory alone, and for the session alone that sent the form. How much waits is bounded for each session, and by the minute.
 // The zero value keeps nothing yet.
 type once struct {
 	mu      sync.Mutex

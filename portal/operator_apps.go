@@ -65,14 +65,15 @@ func (p *Portal) addOperatorApp(v *visit) error {
 		if do != "add" {
 			return plan{}, errNotOffered
 		}
-		if _, known := p.Catalog().Application(id); known {
-			return plan{}, fieldErrors{"id": fault.New(fault.Conflict, "There is an application of this id already.")}
-		}
 		if !registry.ValidID(id) {
 			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
 		tier, err := readTier(p.Catalog(), form)
-		return plan{registry.PutApplication{ID: id, Name: new(form.Get("name")), Tier: &tier}, p.itemPath("apps", id)}, err
+		asked := plan{edit: registry.PutApplication{ID: id, Name: new(form.Get("name")), Tier: &tier}, next: p.itemPath("apps", id)}
+		if _, known := p.Catalog().Application(id); known {
+			asked.same = fieldErrors{"id": fault.New(fault.Conflict, "There is an application of this id already.")}
+		}
+		return asked, err
 	})
 }
 
@@ -204,7 +205,7 @@ func (p *Portal) changeOperatorApp(v *visit) error {
 			}
 			put.Name, put.Tier = ifOther(form.Get("name"), app.Name), ifOther(tier, app.Tier)
 			if put == (registry.PutApplication{ID: app.ID}) {
-				return plan{}, errSame
+				return plan{put, here, errSame}, nil
 			}
 		case "suspend", "resume":
 			put.Suspended = new(do == "suspend")
@@ -212,13 +213,13 @@ func (p *Portal) changeOperatorApp(v *visit) error {
 			put.Shadow = new(do == "shadow")
 		case "override":
 			endpoint, limits, err := readLimitsOf(form)
-			return plan{registry.PutOverride{Application: app.ID, Endpoint: endpoint, Limits: limits}, here}, err
+			return plan{edit: registry.PutOverride{Application: app.ID, Endpoint: endpoint, Limits: limits}, next: here}, err
 		case "clear":
-			return plan{registry.ClearOverride{Application: app.ID, Endpoint: form.Get("endpoint")}, here}, nil
+			return plan{edit: registry.ClearOverride{Application: app.ID, Endpoint: form.Get("endpoint")}, next: here}, nil
 		default:
 			return p.readCommon("apps", registry.Application, app.ID, do, form)
 		}
-		return plan{put, here}, nil
+		return plan{edit: put, next: here}, nil
 	})
 }
 

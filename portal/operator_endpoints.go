@@ -73,9 +73,6 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 		if do != "add" {
 			return plan{}, errNotOffered
 		}
-		if _, known := p.Catalog().Endpoint(id); known {
-			return plan{}, fieldErrors{"id": fault.New(fault.Conflict, "There is an endpoint of this id already.")}
-		}
 		if !registry.ValidID(id) {
 			return plan{}, misfilled("id", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
@@ -83,11 +80,13 @@ func (p *Portal) addOperatorEndpoint(v *visit) error {
 			return plan{}, misfilled("match", "Say which requests are this endpoint's.")
 		}
 		e := catalog.NewEndpoint(id)
-		put, err := readEndpoint(form, &e)
-		if err != nil {
-			return plan{}, err
+		asked := plan{next: p.itemPath("endpoints", id)}
+		if holds, known := p.Catalog().Endpoint(id); known {
+			e, asked.same = *holds, fieldErrors{"id": fault.New(fault.Conflict, "There is an endpoint of this id already.")}
 		}
-		return plan{put, p.itemPath("endpoints", id)}, nil
+		var err error
+		asked.edit, err = readEndpoint(form, &e)
+		return asked, err
 	})
 }
 
@@ -254,9 +253,10 @@ func (p *Portal) changeOperatorEndpoint(v *visit) error {
 			return p.readCommon("endpoints", registry.Endpoint, e.ID, do, form)
 		}
 		put, err := readEndpoint(form, e)
-		if err == nil && put.Limits.IsZero() && put.Cost == nil && put.Shadow == nil && put.Match == "" && put.When == nil {
-			err = errSame
+		asked := plan{edit: put, next: p.itemPath("endpoints", e.ID)}
+		if put.Limits.IsZero() && put.Cost == nil && put.Shadow == nil && put.Match == "" && put.When == nil {
+			asked.same = errSame
 		}
-		return plan{put, p.itemPath("endpoints", e.ID)}, err
+		return asked, err
 	})
 }

@@ -65,13 +65,14 @@ func (p *Portal) addOperatorTier(v *visit) error {
 		if do != "add" {
 			return plan{}, errNotOffered
 		}
-		if _, known := p.Catalog().Tier(name); known {
-			return plan{}, fieldErrors{"name": fault.New(fault.Conflict, "There is a tier of this name already.")}
-		}
 		if !registry.ValidID(name) {
 			return plan{}, misfilled("name", "Must be 1 to 256 bytes of UTF-8 without control characters.")
 		}
-		return plan{registry.PutTier{Name: name}, p.itemPath("tiers", name)}, nil
+		asked := plan{edit: registry.PutTier{Name: name}, next: p.itemPath("tiers", name)}
+		if _, known := p.Catalog().Tier(name); known {
+			asked.same = fieldErrors{"name": fault.New(fault.Conflict, "There is a tier of this name already.")}
+		}
+		return asked, nil
 	})
 }
 
@@ -130,6 +131,6 @@ func (p *Portal) changeOperatorTier(v *visit) error {
 			return p.readCommon("tiers", registry.Tier, t.Name, do, form)
 		}
 		endpoint, limits, err := readLimitsOf(form)
-		return plan{registry.PutTier{Name: t.Name, Limits: map[string]catalog.PartialLimits{endpoint: limits}}, p.itemPath("tiers", t.Name)}, err
+		return plan{edit: registry.PutTier{Name: t.Name, Limits: map[string]catalog.PartialLimits{endpoint: limits}}, next: p.itemPath("tiers", t.Name)}, err
 	})
 }

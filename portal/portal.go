@@ -41,16 +41,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alexedwards/scs/v2"
-
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/identity"
-	"github.com/perdiem/perdiem/internal/netaddr"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/usage"
 )
 
-// Options are what a [Portal] needs. All are required but TakesTokens, MailsAlerts, OIDC, Gateway, Call and Contact.
+// Options are what a [Portal] needs. All are required but TakesTokens, MailsAlerts, OIDC, URLUntold, Gateway, Call and Contact.
 type Options struct {
 	// Accounts keeps who may sign in, what is granted to them, and their sessions.
 	Accounts registry.Accounts
@@ -83,7 +80,9 @@ type Options struct {
 	From func(*http.Request) netip.Addr
 	// URL is where browsers find the portal, perhaps with a path.
 	URL *url.URL
-	// Gateway is where callers find the gateway, as http://HOST:PORT, for the commands that pages show; empty: that is not known.
+	// URLUntold says that URL is only where the portal listens: browsers may find it elsewhere, which their requests tell.
+	URLUntold bool
+	// Gateway is where callers find the gateway, as http://HOST:PORT, perhaps with a path, and without quotes, for the commands that pages show; empty: that is not known.
 	Gateway string
 	// Call makes a test call; nil: there is no gateway, or it believes no tokens of perdiem's.
 	Call Call
@@ -99,11 +98,10 @@ type Options struct {
 type Portal struct {
 	Options
 	base        string // the path before all others; empty, or begins with a slash and does not end with one
-	secure      bool   // browsers speak to it by TLS, and cookies are for that alone
 	routes      []route
 	files       files
 	pages       pages
-	sessions    *scs.SessionManager
+	sessions    sessions
 	crossOrigin *http.CrossOriginProtection
 	hub         *hub
 	once        once
@@ -145,9 +143,7 @@ func New(o Options) (*Portal, error) {
 	}
 	p := &Portal{
 		Options: o, base: strings.TrimRight(o.URL.EscapedPath(), "/"), routes: routes(), crossOrigin: http.NewCrossOriginProtection(),
-		// Unless nobody but this machine can read along.
-		secure: o.URL.Scheme == "https" || !netaddr.IsLoopback(o.URL.Hostname()),
-		forms:  newPaces(formsAtOnce, formEvery), calls: newPaces(1, callEvery), alertTests: newPaces(1, testEvery),
+		forms: newPaces(formsAtOnce, formEvery), calls: newPaces(1, callEvery), alertTests: newPaces(1, testEvery),
 	}
 	if err := p.crossOrigin.AddTrustedOrigin(o.URL.Scheme + "://" + o.URL.Host); err != nil {
 		return nil, err
@@ -159,7 +155,7 @@ func New(o Options) (*Portal, error) {
 	if p.pages, err = p.readPages(); err != nil {
 		return nil, err
 	}
-	p.sessions = p.newSessions()
+	p.sessions = sessions{secure: p.newSessions(true), open: p.newSessions(false)}
 	p.hub = newHub(p.look)
 	return p, nil
 }

@@ -21,18 +21,29 @@ const (
 	sessionStamp = "stamp" // that the account had
 )
 
-// newSessions returns the manager of sessions. scs.New is not asked: it would start a store in memory that cannot be stopped without a race.
-func (p *Portal) newSessions() *scs.SessionManager {
+// sessions are the managers of sessions whose cookies are for TLS alone, and of those whose are not. All sessions are in one store.
+type sessions struct{ secure, open *scs.SessionManager }
+
+// newSessions returns a manager of sessions. scs.New is not asked: it would start a store in memory that cannot be stopped without a race.
+func (p *Portal) newSessions(secure bool) *scs.SessionManager {
 	m := &scs.SessionManager{
 		Lifetime: sessionLifetime,
 		Codec:    scs.GobCodec{},
 		Store:    sessionStore{p.Accounts},
-		Cookie:   scs.SessionCookie{Name: "perdiem", HttpOnly: true, Path: "/", Persist: true, SameSite: http.SameSiteLaxMode, Secure: p.secure},
+		Cookie:   scs.SessionCookie{Name: "perdiem", HttpOnly: true, Path: "/", Persist: true, SameSite: http.SameSiteLaxMode, Secure: secure},
 	}
-	if p.secure {
+	if secure {
 		m.Cookie.Name = "__Host-perdiem" // which no other host and no page without TLS can set
 	}
 	return m
+}
+
+// sessions returns the manager of the session that the request is, or may come to be, in.
+func (v *visit) sessions() *scs.SessionManager {
+	if v.isSecure() {
+		return v.portal.sessions.secure
+	}
+	return v.portal.sessions.open
 }
 
 // sessionStore keeps sessions in the registry. It is given the whole secret, and the registry its hash.
@@ -75,16 +86,16 @@ func (s sessionStore) Delete(token string) error { return s.DeleteCtx(context.Ba
 
 // identify finds out who makes a request, if anybody who is signed in.
 func (v *visit) identify() error {
-	p, token := v.portal, ""
-	if cookie, err := v.r.Cookie(p.sessions.Cookie.Name); err == nil {
+	p, sessions, token := v.portal, v.sessions(), ""
+	if cookie, err := v.r.Cookie(sessions.Cookie.Name); err == nil {
 		token = cookie.Value
 	}
-	ctx, err := p.sessions.Load(v.r.Context(), token)
+	ctx, err := sessions.Load(v.r.Context(), token)
 	if err != nil {
 		return err
 	}
 	v.r = v.r.WithContext(ctx)
-	email := p.sessions.GetString(ctx, sessionEmail)
+	email := sessions.GetString(ctx, sessionEmail)
 	if email == "" {
 		return nil
 	}
@@ -95,7 +106,7 @@ func (v *visit) identify() error {
 	if err != nil {
 		return err
 	}
-	if found.Stamp != p.sessions.GetInt64(ctx, sessionStamp) {
+	if found.Stamp != sessions.GetInt64(ctx, sessionStamp) {
 		return nil
 	}
 	hash := sha256.Sum256([]byte(token))
@@ -105,20 +116,24 @@ func (v *visit) identify() error {
 
 // signedIn begins a session of an account, under a fresh secret: one that somebody else may have put into the browser is worth nothing.
 func (v *visit) signedIn(account registry.Account) error {
-	p, ctx := v.portal, v.r.Context()
-	if err := p.sessions.RenewToken(ctx); err != nil {
+	p, sessions, ctx := v.portal, v.sessions(), v.r.Context()
+	if err := sessions.RenewToken(ctx); err != nil {
 		return err
 	}
-	p.sessions.Put(ctx, sessionEmail, account.Email)
-	p.sessions.Put(ctx, sessionStamp, account.Stamp)
-	token, expires, err := p.sessions.Commit(ctx)
+	sessions.Put(ctx, sessionEmail, account.Email)
+	sessions.Put(ctx, sessionStamp, account.Stamp)
+	token, expires, err := sessions.Commit(ctx)
 	if err != nil {
 		return err
 	}
-	p.sessions.WriteSessionCookie(ctx, v.w, token, expires)
-	if !p.secure && v.isPlain() {
+	sessions.WriteSessionCookie(ctx, v.w, token, expires)
+	if v.isPlain() && (p.URLUntold || !v.isSecure()) {
+		means := "the cookies may travel where others read them"
+		if p.URLUntold {
+			means = "unless a proxy speaks TLS, browsers keep nobody signed in"
+		}
 		p.warnInsecure.Do(func() {
-			p.Log.Warn("somebody signed in from another machine, and not by TLS as far as this node knows: the cookies may travel where others read them; set portal_url to the address that browsers use", "host", v.r.Host)
+			p.Log.Warn("somebody signed in from another machine, and not by TLS as far as this node knows: "+means+"; set portal_url to the address that browsers use", "host", v.r.Host)
 		})
 	}
 	return nil
@@ -126,12 +141,12 @@ func (v *visit) signedIn(account registry.Account) error {
 
 // signedOut ends the session that runs, and what is live in it.
 func (v *visit) signedOut() error {
-	p, ctx := v.portal, v.r.Context()
-	if err := p.sessions.Destroy(ctx); err != nil {
+	sessions, ctx := v.sessions(), v.r.Context()
+	if err := sessions.Destroy(ctx); err != nil {
 		return err
 	}
-	p.hub.endSession(*v.session)
-	p.sessions.WriteSessionCookie(ctx, v.w, "", time.Time{})
+	v.portal.hub.endSession(*v.session)
+	sessions.WriteSessionCookie(ctx, v.w, "", time.Time{})
 	return nil
 }
 

@@ -31,8 +31,11 @@ func (p *Portal) signInForm(v *visit) error {
 }
 
 func (v *visit) showSignIn(status int, with signInPage) error {
-	if v.portal.secure && v.isPlain() {
+	if v.isSecure() && v.isPlain() {
 		with.Insecure = "This connection is not encrypted, and your browser will not keep you signed in over it. Open " + v.portal.URL.String() + " instead."
+		if v.portal.URLUntold { // a proxy may speak TLS
+			with.Insecure = "Unless the address of this page begins with https, the connection is not encrypted, and your browser will not keep you signed in over it. Ask whoever runs this API for the address to open instead."
+		}
 	}
 	if v.portal.OIDC != nil {
 		with.Issuer = v.portal.OIDC.Label()
@@ -45,7 +48,22 @@ func (v *visit) isPlain() bool {
 	if v.r.TLS != nil || v.portal.URL.Scheme == "https" {
 		return false
 	}
-	return !netaddr.IsLoopback((&url.URL{Host: v.r.Host}).Hostname())
+	return !v.isAtLoopback()
+}
+
+// isAtLoopback reports whether the request is to a name by which this machine alone finds itself.
+func (v *visit) isAtLoopback() bool { return netaddr.IsLoopback((&url.URL{Host: v.r.Host}).Hostname()) }
+
+// isSecure reports whether cookies are for TLS alone: unless nobody but this machine can read along.
+func (v *visit) isSecure() bool {
+	switch u := v.portal.URL; {
+	case u.Scheme == "https":
+		return true
+	case v.portal.URLUntold:
+		return !v.isAtLoopback()
+	default:
+		return !netaddr.IsLoopback(u.Hostname())
+	}
 }
 
 // signIn signs somebody in.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/identity"
+	"github.com/perdiem/perdiem/internal/testkit"
 	"github.com/perdiem/perdiem/registry"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 )
@@ -129,6 +130,61 @@ func TestCookiesAreForTLS(t *testing.T) {
 		c := cookie(t, got)
 		if c.Secure != secure || secure != strings.HasPrefix(c.Name, "__Host-") {
 			t.Errorf("%s: the cookie is %v", address, c)
+		}
+	}
+}
+
+// Where nobody told the portal's address, each request decides by the name that it came to.
+func TestCookiesByHost(t *testing.T) {
+	for address, secure := range map[string]map[string]bool{
+		"http://127.0.0.1:8081": {
+			"portal.example": true, "192.0.2.1:8081": true, "localhost.example": true, "[2001:db8::1]:8081": true,
+			"127.0.0.1:8081": false, "localhost:8081": false, "localhost": false, "[::1]:8081": false,
+		},
+		"https://127.0.0.1:8081": {"portal.example": true, "127.0.0.1:8081": true}, // it speaks TLS itself
+	} {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		issuer := testkit.StartIssuer(t)
+		s := openOIDCSite(t, issuer, func(o *Options) { o.URL, o.URLUntold = u, true })
+		ask := func(host, method, path, body string, cookies ...*http.Cookie) reply {
+			r := s.browser("").request(method, path, strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Host = host
+			for _, c := range cookies {
+				r.AddCookie(c)
+			}
+			return s.browser("").do(r)
+		}
+		for host, secure := range secure {
+			prefix := ""
+			if secure {
+				prefix = "__Host-"
+			}
+			c := cookie(t, ask(host, "POST", "/signin", url.Values{"email": {"viewer@acme.example"}, "password": {password}}.Encode()))
+			if c.Secure != secure || c.Name != prefix+"perdiem" {
+				t.Errorf("%s at %s: the cookie is %v", host, address, c)
+			}
+			if begun := cookie(t, ask(host, "GET", "/signin/oidc", "")); begun.Secure != secure || begun.Name != prefix+attemptCookie {
+				t.Errorf("%s at %s: the attempt is %v", host, address, begun)
+			}
+			if got := ask(host, "GET", "/apps", "", c); got.status != 200 {
+				t.Errorf("%s at %s: signed in, %d", host, address, got.status)
+			}
+			// One of the other name may be anybody's.
+			other := &http.Cookie{Name: map[bool]string{true: "perdiem", false: "__Host-perdiem"}[secure], Value: c.Value}
+			if got := ask(host, "GET", "/apps", "", other); got.status != 303 {
+				t.Errorf("%s at %s: with the cookie %s, %d", host, address, other.Name, got.status)
+			}
+			if gone := cookie(t, ask(host, "POST", "/signout", "", c)); gone.Name != c.Name || gone.MaxAge >= 0 && gone.Value != "" {
+				t.Errorf("%s at %s: signed out, the cookie is %v", host, address, gone)
+			}
+			warns := strings.Contains(ask(host, "GET", "/signin", "").body, "Unless the address of this page begins with https")
+			if warns != (secure && u.Scheme == "http") {
+				t.Errorf("%s at %s: the page warns of a missing encryption: %t", host, address, warns)
+			}
 		}
 	}
 }
@@ -268,7 +324,7 @@ func (c *countingAccounts) EndSession(ctx context.Context, hash registry.Hash) e
 
 // Whoever signs in from elsewhere without TLS, to a portal that knows no other address than this machine's, is the sign of a portal_url that is missing.
 func TestInsecureSignInIsLogged(t *testing.T) {
-	s := openSite(t, sample)
+	s := openSite(t, sample, func(o *Options) { o.URLUntold = true })
 	signIn := func(host string) {
 		r := s.browser("").request("POST", "/signin", strings.NewReader(url.Values{"email": {"viewer@acme.example"}, "password": {password}}.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -285,7 +341,7 @@ func TestInsecureSignInIsLogged(t *testing.T) {
 	}
 	signIn("portal.example")
 	signIn("portal.example")
-	if strings.Count(s.logged.String(), "portal_url") != 1 || !strings.Contains(s.logged.String(), "portal.example") {
+	if said := s.logged.String(); strings.Count(said, "portal_url") != 1 || !strings.Contains(said, "portal.example") || !strings.Contains(said, "unless a proxy speaks TLS") {
 		t.Errorf("from elsewhere, twice: %s", s.logged)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/perdiem/perdiem/catalog"
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -52,6 +53,31 @@ func TestTestCall(t *testing.T) {
 	}
 	if got := b.post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}}); got.status != 429 || len(s.called) != 1 || !strings.Contains(got.body, "in five seconds") || got.header.Get("Retry-After") != "5" {
 		t.Errorf("a second one at once: %d", got.status)
+	}
+}
+
+// tokensAway are tokens that cannot be written.
+type tokensAway struct{ Tokens }
+
+func (tokensAway) IssueToken(context.Context, registry.NewToken) (registry.Token, error) {
+	return registry.Token{}, fault.Wrap(fault.Unavailable, errors.New("disk is full"), "The registry cannot be written.")
+}
+
+// A gateway that does not answer is what became of the call, which may have been made; where the registry is away, none was.
+func TestTestCallThatFails(t *testing.T) {
+	s := openSite(t, callable, func(o *Options) {
+		o.Call = func(context.Context, string, string, string) (int, http.Header, error) {
+			return 0, nil, errors.New("secret cause")
+		}
+	})
+	got := s.browser("admin@acme.example").post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}})
+	if got.status != 503 || !strings.Contains(got.body, errNoAnswer.Error()) || !strings.Contains(got.body, `name="endpoint"`) || strings.Contains(got.body, "secret cause") {
+		t.Errorf("the gateway does not answer: %d %s", got.status, got.body)
+	}
+	s = openSite(t, callable, func(o *Options) { o.Tokens = tokensAway{o.Tokens} })
+	got = s.browser("admin@acme.example").post("/apps/acme/call", url.Values{"endpoint": {"posts.find"}})
+	if got.status != 503 || strings.Contains(got.body, "did not answer") || strings.Contains(got.body, `name="endpoint"`) || strings.Contains(got.body, "disk is full") || len(s.called) != 0 {
+		t.Errorf("the registry is away: %d, %d calls: %s", got.status, len(s.called), got.body)
 	}
 }
 

@@ -12,7 +12,7 @@ type Runtime interface {
 	// Edit makes one change to what was made at run time, and returns what that changes in what holds. [fault.Invalid] where what would
 	// hold makes no sense; [fault.NotFound] where something named is not there; [fault.Conflict] where it belongs to the file. Then
 	// nothing is changed, nor is anything in a dry run. [ErrOvertaken], with what it would change now, where it does not change what was
-	// expected. It reads the whole catalog and validates it: a second and a half for a hundred thousand applications, in which other changes
+	// expected; one that is made already changes nothing, and is no error. It reads the whole catalog and validates it: a second and a half for a hundred thousand applications, in which other changes
 	// wait; for a dry run, they wait for a part of that only.
 	Edit(context.Context, Edit, EditOptions) (Edited, error)
 	// Origins tells where items of one kind come from, in the order of ids, of which there are at most [MaxOrigins]; for an item that is
@@ -34,7 +34,8 @@ const (
 )
 
 // Edit is a change of what was made at run time: one of [PutEndpoint], [PutTier], [PutApplication], [Remove], [Revert],
-// [PutOverride] and [ClearOverride]. Making one twice is as making it once, but for the last three, which find nothing the second time.
+// [PutOverride] and [ClearOverride]. Making one twice is as making it once, but for [Remove], [Revert] and [ClearOverride], which find nothing the
+// second time.
 type Edit interface{ edit() }
 
 // PutEndpoint sets what it tells of an endpoint, and adds the endpoint where there is none. What was set goes before the file's, and stays until
@@ -111,7 +112,9 @@ const (
 type EditOptions struct {
 	Actor  string // who makes it, for the audit
 	DryRun bool   // only say what would change
-	Expect string // the [Edited.Digest] of a dry run that was looked at: the edit is made only if it still changes the same. Empty: whatever it changes
+	// Expect is the [Edited.Digest] of a dry run that was looked at: the edit is made only if it still changes the same, or is made already. Empty:
+	// whatever it changes.
+	Expect string
 }
 
 // ErrOvertaken is the error of an edit that does not change what was expected of it.
@@ -119,6 +122,7 @@ var ErrOvertaken = fault.New(fault.Conflict, "The catalog was changed in the mea
 
 // Edited is what an edit changes in what holds.
 type Edited struct {
+	// Changes are those in what holds, and then what is lost with an application that leaves the catalog: "- application acme tokens 3".
 	Changes []catalog.Change
 	Touched catalog.Touched // whose limits that changes; it names at most [MaxTouched]
 	// Digest names all that is changed, also the limits that Touched does not name: two edits that change the same have the same.

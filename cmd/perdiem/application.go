@@ -17,7 +17,7 @@ type applicationCommands struct {
 	List   applicationListCommand   `cmd:"" help:"List the applications."`
 	Add    applicationAddCommand    `cmd:"" help:"Add an application, until it is removed."`
 	Set    applicationSetCommand    `cmd:"" help:"Set an application's name or tier, suspend it, or put it in shadow mode, within a second."`
-	Remove applicationRemoveCommand `cmd:"" help:"Remove an application that was added at run time, with its tokens and grants."`
+	Remove applicationRemoveCommand `cmd:"" help:"Remove an application that was added at run time, with its tokens, grants and alert settings."`
 }
 
 type applicationListCommand struct {

@@ -44,6 +44,7 @@ var atStart = []struct {
 	{"identity", func(c *config) any { return c.Identity.callers() }},
 	{"usage", func(c *config) any { return c.UsageForMembers }},
 	{"portal_url", func(c *config) any { return c.PortalURL }},
+	{"gateway_url", func(c *config) any { return c.GatewayURL }},
 	{"portal_contact", func(c *config) any { return c.PortalContact }},
 	{"oidc", func(c *config) any { return c.oidcTold() }},
 }

@@ -46,7 +46,7 @@ func (c connection) open(p *program) (*client, error) {
 	if c.Config != "" && c.Server != "" {
 		return nil, usageError{errors.New("-c and --server name two nodes; give one of them")}
 	}
-	if server, set := p.getenv(serverEnv); set && c.Config == "" && c.Server == "" {
+	if server, _ := p.getenv(serverEnv); server != "" && c.Config == "" && c.Server == "" {
 		c.Server = server
 		if _, err := os.Stat(defaultConfig); err == nil {
 			fmt.Fprintf(p.stderr, "perdiem: %s is asked, as %s says, and not the node of ./%s: unset the variable, or say -c %s, to ask that\n", server, serverEnv, defaultConfig, defaultConfig)
@@ -133,13 +133,16 @@ func parseServer(text string) (*url.URL, error) {
 }
 
 // reachable turns an address at which all of the machine's are listened at into one that can be asked.
-func reachable(address string) string {
+func reachable(address string) string { return reachableAs(address, "127.0.0.1") }
+
+// reachableAs turns an address at which all of the machine's are listened at into that of one host.
+func reachableAs(address, as string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return address
 	}
 	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
-		host = "127.0.0.1"
+		host = as
 	}
 	return net.JoinHostPort(host, port)
 }

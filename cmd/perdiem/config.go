@@ -55,6 +55,7 @@ type config struct {
 	Identity        identityConfig
 	UsageForMembers bool
 	PortalURL       *url.URL              // nil: the address at which the portal listens
+	GatewayURL      *url.URL              // nil: the address at which the gateway listens
 	PortalContact   *url.URL              // nil: nobody is named
 	OIDC            *identity.OIDCOptions // what the file tells of them; nil: nobody signs in at an issuer
 	Edge            edgeConfig
@@ -195,6 +196,7 @@ func (p *configParser) root(n yamldoc.Node) {
 			}
 		},
 		"portal_url":      func(n yamldoc.Node) { c.PortalURL = p.url(n) },
+		"gateway_url":     func(n yamldoc.Node) { c.GatewayURL = p.url(n) },
 		"portal_contact":  func(n yamldoc.Node) { c.PortalContact = p.contact(n) },
 		"oidc":            p.oidc,
 		"method_override": p.methodOverride,

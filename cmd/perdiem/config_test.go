@@ -99,6 +99,7 @@ connections: {total: 500, per_address: 20}
 history_days: ${DAYS}
 alerts: {webhooks_may_reach: [10.1.2.3/16]}
 portal_contact: API@example.com
+gateway_url: https://api.example
 oidc: {issuer: "https://id.example/realm", client_id: portal, client_secret: "${WAIT}", label: Example ID, scopes: [groups, profile], groups_claim: roles, operator_group: operators}
 smtp: {host: mail.example, port: 2525, tls: opportunistic, user: gw, password: "${WAIT}", from: perdiem@mail.example}
 identity:
@@ -122,6 +123,7 @@ func TestConfigWhole(t *testing.T) {
 		UpstreamTimeout: 5 * time.Second,
 		Protection:      protectionConfig{Least: 2, Most: 9001, Tolerance: 5 * time.Second},
 		Data:            "/var/lib/perdiem", Durability: embedledger.Process, RetentionDays: 30, HistoryDays: 30, Alerts: alertsConfig{WebhooksMayReach: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
+		GatewayURL:    &url.URL{Scheme: "https", Host: "api.example"},
 		PortalContact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"},
 		OIDC: &identity.OIDCOptions{
 			Issuer: "https://id.example/realm", ClientID: "portal", ClientSecret: "5s", Label: "Example ID", Scopes: []string{"groups", "profile"}, GroupsClaim: "roles", OperatorGroup: "operators",
@@ -208,6 +210,9 @@ func TestConfigProblems(t *testing.T) {
 		{"an address that is all", `listen: {admin: "127.0.0.1:1", ops: ":1"}`, []string{"1:37: ops: :1 is the address of admin already"}},
 		{"a port left free twice", `listen: {admin: "127.0.0.1:0", ops: "127.0.0.1:0"}`, nil},
 		{"a gateway without upstream", `listen: {gateway: ":1"}`, []string{"1:10: a gateway needs an upstream; say at the top where admitted requests go, such as upstream: http://127.0.0.1:9000"}},
+		{"a gateway's URL of another kind", "gateway_url: api.example", []string{"1:14: gateway_url: must be http://HOST:PORT or https://HOST, perhaps with a path, not api.example"}},
+		{"a gateway's URL with a query", "gateway_url: https://api.example?key=1", []string{"1:14: gateway_url: only a scheme, a host and a path may be told"}},
+		{"a gateway's URL with a user", "gateway_url: https://ann@api.example", []string{"1:14: gateway_url: only a scheme, a host and a path may be told"}},
 		{"upstream of another kind", "upstream: ftp://x", []string{"1:11: upstream: must be http://HOST:PORT, https://HOST or h2c://HOST:PORT, perhaps with a path, not ftp://x"}},
 		{"upstream without host", "upstream: http:///x", []string{"1:11: upstream: must be http://HOST:PORT, https://HOST or h2c://HOST:PORT, perhaps with a path, not http:///x"}},
 		{"upstream with a password", "upstream: http://u:p@x", []string{"1:11: upstream: only a scheme, a host and a path may be told"}},

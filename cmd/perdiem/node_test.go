@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/registry/sqlregistry"
 )
 
@@ -165,4 +167,34 @@ func TestWithin(t *testing.T) {
 		}
 		close(never)
 	})
+}
+
+// An application that leaves the catalog is a warning, with what goes with it; other changes are none.
+func TestChangesAreLogged(t *testing.T) {
+	var logged bytes.Buffer
+	n := &node{log: slog.New(slog.NewTextHandler(&logged, nil))}
+	made := n.logChanges([]catalog.Change{
+		{Op: catalog.Removed, Noun: "application", Name: "acme"},
+		{Op: catalog.Removed, Noun: "application", Name: "acme", Field: "tokens", From: "3"},
+		{Op: catalog.Added, Noun: "application", Name: "acne"},
+		{Op: catalog.Changed, Noun: "application", Name: "beta", Field: "tier", From: "none", To: "gold"},
+		{Op: catalog.Removed, Noun: "endpoint", Name: "posts"},
+		{Op: catalog.Kept, Noun: "application", Name: "gamma", Field: "suspended", From: "true", To: "false"},
+	})
+	var got []string
+	for line := range strings.Lines(logged.String()) {
+		_, line, _ = strings.Cut(strings.TrimSpace(line), " ") // the time
+		got = append(got, line)
+	}
+	want := []string{
+		`level=WARN msg="catalog changed" change="- application acme"`,
+		`level=WARN msg="catalog changed" change="- application acme tokens 3"`,
+		`level=INFO msg="catalog changed" change="+ application acne"`,
+		`level=INFO msg="catalog changed" change="~ application beta tier none -> gold"`,
+		`level=INFO msg="catalog changed" change="- endpoint posts"`,
+		`level=INFO msg="catalog changed" change="! kept application gamma suspended true; the file says false"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" || made != 5 {
+		t.Errorf("%d were made (-want +got):\n%s", made, diff)
+	}
 }

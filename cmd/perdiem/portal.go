@@ -48,6 +48,7 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 		Caller:      caller,
 		From:        gateway.Proxies(n.config.Edge.TrustedProxies).Client,
 		URL:         n.portalURL(),
+		URLUntold:   n.config.PortalURL == nil,
 		Gateway:     n.gatewayURL(),
 		Now:         n.now,
 		Log:         n.log,
@@ -106,13 +107,21 @@ func (n *node) portalURL() *url.URL {
 	return n.listenerURL("portal", n.address.Portal)
 }
 
-// gatewayURL returns where callers find the gateway, as far as the configuration tells; empty: there is none, or they find it behind a proxy that
-// alone says who they are.
+// gatewayURL returns where callers find the gateway: gateway_url, else where it listens; and where that is at all of the machine's addresses, the one that
+// browsers find the portal at, if that is told. Empty: there is none, or callers find it behind a proxy that alone says who they are. It may stand in a
+// shell's quotes.
 func (n *node) gatewayURL() string {
-	if n.address.Gateway == "" || n.config.Identity.onlyHeaders() {
+	u := n.config.GatewayURL
+	switch {
+	case n.config.Identity.onlyHeaders() || u == nil && n.address.Gateway == "":
 		return ""
+	case u == nil:
+		u = n.listenerURL("gateway", n.address.Gateway)
+		if at := n.config.PortalURL; at != nil {
+			u.Host = reachableAs(n.address.Gateway, at.Hostname())
+		}
 	}
-	return n.listenerURL("gateway", n.address.Gateway).String()
+	return strings.ReplaceAll(strings.TrimRight(u.String(), "/"), "'", "%27")
 }
 
 // listenerURL returns the URL of a listener for somebody on this machine.

@@ -247,3 +247,32 @@ func TestPortalWithoutBrowser(t *testing.T) {
 		}
 	}
 }
+
+// What the portal's commands call is told, or else follows from where the gateway and the portal are.
+func TestGatewayURL(t *testing.T) {
+	for _, c := range []struct{ config, listens, want string }{
+		{"", "127.0.0.1:8080", "http://127.0.0.1:8080"},
+		{"", "0.0.0.0:8080", "http://127.0.0.1:8080"},
+		{"", "", ""},
+		{"portal_url: https://developers.example/portal", "0.0.0.0:8080", "http://developers.example:8080"},
+		{"portal_url: https://developers.example:8443", "[::]:8080", "http://developers.example:8080"},
+		{"portal_url: 'https://[2001:db8::1]'", "[::]:8080", "http://[2001:db8::1]:8080"},
+		{"portal_url: https://developers.example", "192.0.2.1:8080", "http://192.0.2.1:8080"},
+		{"portal_url: https://developers.example", "127.0.0.1:8080", "http://127.0.0.1:8080"},
+		{"portal_url: https://developers.example", "", ""},
+		{"portal_url: https://developers.example\ngateway_url: https://api.example/v1/", "0.0.0.0:8080", "https://api.example/v1"},
+		{"gateway_url: https://api.example", "127.0.0.1:8080", "https://api.example"},
+		{"gateway_url: https://api.example", "", "https://api.example"}, // another node's
+		{"gateway_url: \"https://api.example/it's\"", "127.0.0.1:8080", "https://api.example/it%27s"},
+		{"gateway_url: https://api.example\nidentity: [{headers: {application: X-App-Id, from: [127.0.0.0/8]}}]", "127.0.0.1:8080", ""},
+	} {
+		config, err := parseConfig("perdiem.yaml", []byte(c.config), getenv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &node{config: config, address: addresses{Gateway: c.listens}}
+		if got := n.gatewayURL(); got != c.want {
+			t.Errorf("%q, listening at %s: %q, want %q", c.config, c.listens, got, c.want)
+		}
+	}
+}

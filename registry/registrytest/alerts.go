@@ -3,6 +3,7 @@ package registrytest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ func RunAlerts(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry
 		{"settings", testAlertSettings},
 		{"settings under concurrency", testAlertSettingsUnderConcurrency},
 		{"all settings", testAllAlertSettings},
+		{"what is lost with an application", testLosses},
 		{"crossings", testCrossings},
 		{"messages", testAlertMessages},
 		{"deliveries", testDeliveries},
@@ -125,6 +127,60 @@ func testAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
 }
 
 // Many edit at once: none overwrites what another has set.
+// testLosses removes applications, by the file and at run time: whoever looks first is told what goes with them.
+func testLosses(t *testing.T, f *fixture, s AlertRegistry) {
+	ctx := t.Context()
+	f.apply(t, Catalog())
+	f.edit(t, registry.PutApplication{ID: "new"})
+	f.account(t, "ann@example.com")
+	f.account(t, "bob@example.com")
+	for _, application := range []string{"acme", "beta", "new"} {
+		f.issue(t, registry.NewToken{Application: application})
+		f.issue(t, registry.NewToken{Application: application, Member: "m-1", Expires: f.clock.Now().Add(2 * time.Hour)})
+		f.issue(t, registry.NewToken{Application: application, Expires: f.clock.Now().Add(time.Hour)})
+		if err := f.RevokeToken(ctx, f.issue(t, registry.NewToken{Application: application}).ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		f.grant(t, "ann@example.com", application, registry.Admin)
+		f.grant(t, "bob@example.com", application, registry.Viewer)
+		if err := setAlerts(t, s, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.clock.Advance(time.Hour) // the third of each has expired
+
+	remove := registry.Remove{Noun: registry.Application, ID: "new"}
+	look := func() registry.Edited {
+		t.Helper()
+		edited, err := f.Edit(ctx, remove, registry.EditOptions{DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return edited
+	}
+	seen := look()
+	wantLines(t, seen, "- application new", "- application new tokens 2", "- application new grants 2", "- application new alert settings 1")
+	if look().Digest != seen.Digest {
+		t.Error("the digest of the same is another")
+	}
+	f.issue(t, registry.NewToken{Application: "new"})
+	if _, err := f.Edit(ctx, remove, registry.EditOptions{Expect: seen.Digest}); !errors.Is(err, registry.ErrOvertaken) {
+		t.Errorf("with one more token than was looked at: %v", err)
+	}
+	wantLines(t, f.edit(t, remove), "- application new", "- application new tokens 3", "- application new grants 2", "- application new alert settings 1")
+
+	without := Catalog()
+	without.Applications = nil
+	want := []string{
+		"- application acme", "- application beta",
+		"- application acme tokens 2", "- application acme grants 2", "- application acme alert settings 1",
+		"- application beta tokens 2", "- application beta grants 2", "- application beta alert settings 1",
+	}
+	if got := f.apply(t, without); !slices.Equal(got, want) {
+		t.Errorf("the file without them: %q, want %q", got, want)
+	}
+}
+
 func testAlertSettingsUnderConcurrency(t *testing.T, f *fixture, s AlertRegistry) {
 	f.apply(t, Catalog())
 	boom := errors.New("boom")

@@ -58,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Registry) 
 		{"items removed at run time", testRemove},
 		{"whom an edit touches", testTouched},
 		{"an edit that was overtaken", testOvertaken},
+		{"an edit that is sent again", testSentAgain},
 		{"edits that cannot be", testEditErrors},
 		{"overrides page by page", testOverridePages},
 		{"tokens", testTokens},

@@ -87,8 +87,15 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 			return makesNoSense(err)
 		}
 		changes = append(catalog.Diff(old, c), kept...)
-		if lost, err = losses(ctx, tx, changes); err != nil {
-			return err
+		for _, change := range changes {
+			if change.Op != catalog.Removed || change.Noun != string(kindApplication) || change.Field != "" {
+				continue
+			}
+			with, err := r.losses(ctx, tx, change.Name)
+			if err != nil {
+				return err
+			}
+			lost = append(lost, with...)
 		}
 		if o.DryRun || maps.Equal(have, want) {
 			return errRollback
@@ -108,43 +115,6 @@ func (r *Registry) Apply(ctx context.Context, c *catalog.Catalog, o registry.App
 		return nil, err
 	}
 	return append(changes, lost...), nil
-}
-
-// losses returns what goes with the applications that changes remove, as further changes: the audit is told of it by [Registry.leave].
-func losses(ctx context.Context, tx *sql.Tx, changes []catalog.Change) (lost []catalog.Change, err error) {
-	leaving := map[string]bool{}
-	for _, c := range changes {
-		if c.Op == catalog.Removed && c.Noun == string(kindApplication) && c.Field == "" {
-			leaving[c.Name] = true
-		}
-	}
-	if len(leaving) == 0 {
-		return nil, nil
-	}
-	for _, of := range []struct{ field, query string }{
-		{"tokens", "SELECT application, count(*) FROM tokens WHERE revoked IS NULL GROUP BY application ORDER BY application"},
-		{"grants", "SELECT application, count(*) FROM grants GROUP BY application ORDER BY application"},
-		{"alert settings", "SELECT application, 1 FROM alert_settings ORDER BY application"},
-	} {
-		rows, err := tx.QueryContext(ctx, of.query)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var application, count string
-			if err := rows.Scan(&application, &count); err != nil {
-				return nil, err
-			}
-			if leaving[application] {
-				lost = append(lost, catalog.Change{Op: catalog.Removed, Noun: string(kindApplication), Name: application, Field: of.field, From: count})
-			}
-		}
-		if err := rows.Err(); err != nil {
-			return nil, err
-		}
-	}
-	return lost, nil
 }
 
 // replaceDocuments writes what differs between have and want, and returns what the audit is to be told of applications that leave. Those that were

@@ -38,7 +38,8 @@ func (r *Registry) Edit(ctx context.Context, e registry.Edit, o registry.EditOpt
 		if len(edited.Changes) == 0 {
 			return r.record(ctx, tx, m.note)
 		}
-		return r.recordAll(ctx, tx, changeEntries(edited.Changes, registry.AuditEntry{Actor: o.Actor, Action: m.note.Action}))
+		made := edited.Changes[:len(edited.Changes)-len(m.lost)] // of the rest, the audit was told when it was lost
+		return r.recordAll(ctx, tx, changeEntries(made, registry.AuditEntry{Actor: o.Actor, Action: m.note.Action}))
 	})
 	if err == nil && o.DryRun {
 		edited, err = r.compare(m, o.Expect)
@@ -54,6 +55,7 @@ type made struct {
 	file          map[itemKey]string // the file's layer
 	before, after runtimeLayer
 	note          registry.AuditEntry // what the audit is told where nothing changes in what holds
+	lost          []catalog.Change    // what goes with the application that it takes out of the catalog
 	where         string              // what is said before what makes no sense
 }
 
@@ -70,18 +72,24 @@ func (r *Registry) perform(ctx context.Context, tx *sql.Tx, e registry.Edit, act
 	if m.before, err = readRuntime(ctx, tx); err != nil {
 		return m, err
 	}
+	if e, ok := e.(registry.Remove); ok {
+		key := itemKey{kind(e.Noun), e.ID}
+		if _, stays := m.file[key]; key.kind == kindApplication && !stays {
+			if m.lost, err = r.losses(ctx, tx, e.ID); err != nil {
+				return m, err
+			}
+		}
+		m.where = fmt.Sprintf("%s %s is named elsewhere; change that first: ", e.Noun, e.ID)
+	}
 	if m.note, err = r.edit(ctx, tx, e, actor); err != nil {
 		return m, err
-	}
-	if e, ok := e.(registry.Remove); ok {
-		m.where = fmt.Sprintf("%s %s is named elsewhere; change that first: ", e.Noun, e.ID)
 	}
 	m.after, err = readRuntime(ctx, tx)
 	return m, err
 }
 
-// compare returns what an edit changes in what holds. [fault.Invalid] where what would hold makes no sense; [registry.ErrOvertaken], with what it
-// changes, where that is not what was expected.
+// compare returns what an edit changes in what holds, and then what is lost with it. [fault.Invalid] where what would hold makes no sense; [registry.ErrOvertaken], with what it
+// changes, where that is not what was expected. An edit that was made already, and sent again for want of an answer, is as it was expected to be.
 func (r *Registry) compare(m made, expect string) (edited registry.Edited, err error) {
 	d := newDigest()
 	if !m.before.equal(m.after) {
@@ -96,14 +104,14 @@ func (r *Registry) compare(m made, expect string) (edited registry.Edited, err e
 		if err := holds.Validate(r.paths); err != nil {
 			return edited, fault.New(fault.Invalid, "%s%s", m.where, firstLines(fault.Message(err)))
 		}
-		edited.Changes = catalog.Diff(held, holds)
+		edited.Changes = append(catalog.Diff(held, holds), m.lost...)
 		edited.Touched = catalog.Touches(held, holds, registry.MaxTouched, d.touch)
 	}
 	for _, c := range edited.Changes {
 		d.change(c)
 	}
 	edited.Digest = d.String()
-	if expect != "" && edited.Digest != expect {
+	if expect != "" && edited.Digest != expect && !m.before.equal(m.after) {
 		return edited, registry.ErrOvertaken
 	}
 	return edited, nil
@@ -144,10 +152,19 @@ func putEndpoint(ctx context.Context, tx *sql.Tx, e registry.PutEndpoint) (regis
 		if err := putMatch(ctx, tx, key, e); err != nil {
 			return registry.AuditEntry{}, err
 		}
-		var d endpointAmendment
+		var d, own endpointAmendment
+		var doc endpointDocument
+		if ok, err := readOwn(ctx, tx, key, &doc); err != nil {
+			return registry.AuditEntry{}, err
+		} else if ok {
+			own = endpointAmendment{&doc.Application, &doc.Member, &doc.Cost, &doc.Shadow}
+		}
 		return amend(ctx, tx, key, &d, func() error {
 			limits := newLimitsDocument(e.Limits)
-			d = endpointAmendment{or(limits.Application, d.Application), or(limits.Member, d.Member), or(e.Cost, d.Cost), or(e.Shadow, d.Shadow)}
+			d = endpointAmendment{
+				besides(own.Application, limits.Application, d.Application), besides(own.Member, limits.Member, d.Member),
+				besides(own.Cost, e.Cost, d.Cost), besides(own.Shadow, e.Shadow, d.Shadow),
+			}
 			return nil
 		})
 	}
@@ -229,14 +246,18 @@ func putTier(ctx context.Context, tx *sql.Tx, t registry.PutTier) (registry.Audi
 	if !ok {
 		return putAdded, insertAdded(ctx, tx, key, tierDocument{Limits: limitsDocuments(t.Limits)}, false)
 	}
-	var d tierDocument
+	var d, own tierDocument
+	if _, err := readOwn(ctx, tx, key, &own); err != nil {
+		return registry.AuditEntry{}, err
+	}
 	return amend(ctx, tx, key, &d, func() error {
-		for id, l := range t.Limits {
+		for id, limits := range t.Limits {
 			if d.Limits == nil {
 				d.Limits = make(map[string]limitsDocument)
 			}
-			if l = merge(l, d.Limits[id].limits()); !l.IsZero() {
-				d.Limits[id] = newLimitsDocument(l)
+			l, of, was := newLimitsDocument(limits), own.Limits[id], d.Limits[id]
+			if l = (limitsDocument{besides(of.Application, l.Application, was.Application), besides(of.Member, l.Member, was.Member)}); l != (limitsDocument{}) {
+				d.Limits[id] = l
 			}
 		}
 		return nil
@@ -257,11 +278,42 @@ func putApplication(ctx context.Context, tx *sql.Tx, a registry.PutApplication) 
 		set(&d.Suspended, a.Suspended)
 		return putAdded, insertAdded(ctx, tx, key, d, false)
 	}
-	var d applicationAmendment
+	var d, own applicationAmendment
+	var doc applicationDocument
+	if ok, err := readOwn(ctx, tx, key, &doc); err != nil {
+		return registry.AuditEntry{}, err
+	} else if ok {
+		own = applicationAmendment{&doc.Name, &doc.Tier, &doc.Shadow, &doc.Suspended}
+	}
 	return amend(ctx, tx, key, &d, func() error {
-		d = applicationAmendment{or(a.Name, d.Name), or(a.Tier, d.Tier), or(a.Shadow, d.Shadow), or(a.Suspended, d.Suspended)}
+		d = applicationAmendment{
+			besides(own.Name, a.Name, d.Name), besides(own.Tier, a.Tier, d.Tier),
+			besides(own.Shadow, a.Shadow, d.Shadow), besides(own.Suspended, a.Suspended, d.Suspended),
+		}
 		return nil
 	})
+}
+
+// readOwn reads what an item was added with. ok is false where the file has it: what is set of it then is set even if the file says the same, since the
+// next may say something else.
+func readOwn(ctx context.Context, q querier, key itemKey, document any) (ok bool, err error) {
+	if _, inFile, err := readDocument(ctx, q, "catalog_items", key); err != nil || inFile {
+		return false, err
+	}
+	text, ok, err := readDocument(ctx, q, "added", key)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, decode(text, document)
+}
+
+// besides returns what is set of an item: what an edit tells, or else what was set before. What the item was added with does not have to be set as well,
+// so that adding it twice is as adding it once.
+func besides[T comparable](own, told, was *T) *T {
+	if was == nil && own != nil && told != nil && *told == *own {
+		return nil
+	}
+	return or(told, was)
 }
 
 // amend changes the amendment of an item: change is called with what was set before in d, and changes it.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 
+	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/registry"
 )
 
@@ -35,6 +37,26 @@ func (r *Registry) leave(ctx context.Context, tx *sql.Tx, application, actor str
 		}
 	}
 	return told, countAlertSettings(ctx, tx)
+}
+
+// losses returns what an application would lose by leaving, as changes for whoever decides on that: the audit is told of it by [Registry.leave].
+func (r *Registry) losses(ctx context.Context, q querier, application string) (lost []catalog.Change, err error) {
+	var tokens, grants, alerts int64
+	err = q.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM tokens WHERE application = $1 AND revoked IS NULL AND (expires IS NULL OR expires > $2)), "+
+		"(SELECT count(*) FROM grants WHERE application = $1), (SELECT count(*) FROM alert_settings WHERE application = $1)",
+		application, millis(r.now())).Scan(&tokens, &grants, &alerts)
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range []struct {
+		field string
+		count int64
+	}{{"tokens", tokens}, {"grants", grants}, {"alert settings", alerts}} {
+		if of.count > 0 {
+			lost = append(lost, catalog.Change{Op: catalog.Removed, Noun: string(kindApplication), Name: application, Field: of.field, From: strconv.FormatInt(of.count, 10)})
+		}
+	}
+	return lost, nil
 }
 
 // revokeAll ends every token of an application, and returns how many they were.
