@@ -23,14 +23,16 @@ import (
 //   - an address, whatever the email: so many failures at once, and then a slow pace;
 //   - an email, from whatever address: the same.
 //
-// From an address from which somebody has signed in to an account before, only the first holds for that account. So whoever guesses elsewhere, even
-// from many addresses at once, does not keep the owner out, and whoever guesses from the owner's own address does for minutes. An attempt is
+// From an address or a browser from which somebody has signed in to an account before, only the first holds for that account, and a browser counts as an
+// address of its own. So whoever guesses elsewhere, even from many addresses at once, does not keep the owner out, and whoever guesses from the owner's own
+// address does for minutes, and from the browser that the owner uses not at all. An attempt is
 // counted before the password is looked at, and taken back when it turns out to be good, or cannot be decided: many at once get no further than one after the other.
 //
-// All of it is in memory, bounded: a node that starts remembers nobody.
+// All of it but the browsers' marks is in memory, bounded: a node that starts remembers no address.
 type SignIns struct {
 	account   func(ctx context.Context, email string) (registry.Account, error)
 	passwords *Passwords
+	browsers  *BrowserKey
 	seed      maphash.Seed
 
 	mu        sync.Mutex
@@ -43,10 +45,11 @@ type SignIns struct {
 // emailKey is a keyed hash of an email.
 type emailKey uint64
 
-// pair is an email and the address from which it was tried.
+// pair is an email and from where it was tried: an address or, where it brings a mark of the email's account, a browser.
 type pair struct {
 	email   emailKey
 	address netip.Addr
+	browser browser
 }
 
 // failures are attempts of a pair that did not succeed, one after the other.
@@ -80,15 +83,22 @@ type SignInOptions struct {
 	// Account returns the account of an email: [registry.Accounts.Account].
 	Account   func(ctx context.Context, email string) (registry.Account, error)
 	Passwords *Passwords
+	Browsers  *BrowserKey
+}
+
+// From is from where somebody signs in.
+type From struct {
+	Address netip.Addr // the client's
+	Mark    string     // that the browser has kept: see [BrowserKey.Mark]; empty: none
 }
 
 // NewSignIns returns the one that a process needs, or an error that says which option is missing.
 func NewSignIns(o SignInOptions) (*SignIns, error) {
-	if o.Account == nil || o.Passwords == nil {
-		return nil, errors.New("identity: SignInOptions need Account and Passwords")
+	if o.Account == nil || o.Passwords == nil || o.Browsers == nil {
+		return nil, errors.New("identity: SignInOptions need Account, Passwords and Browsers")
 	}
 	return &SignIns{
-		account: o.Account, passwords: o.Passwords, seed: maphash.MakeSeed(),
+		account: o.Account, passwords: o.Passwords, browsers: o.Browsers, seed: maphash.MakeSeed(),
 		pairs: bounded[pair, failures]{}, addresses: bounded[netip.Addr, time.Time]{}, emails: bounded[emailKey, time.Time]{},
 		familiar: bounded[emailKey, []netip.Addr]{},
 	}, nil
@@ -103,17 +113,24 @@ type Wait time.Duration
 // Error says how long it is.
 func (w Wait) Error() string { return time.Duration(w).String() + " to wait" }
 
-// SignIn returns the account of an email whose password this is; address is the client's. Its stamp is that of before the password was compared: a
+// SignIn returns the account of an email whose password this is. Its stamp is that of before the password was compared: a
 // session that bears it is refused where the password was changed meanwhile. [fault.Unauthorized] where email or password are
 // wrong, whichever, after the same work; [fault.Exhausted] where it was tried too often, with a [Wait] in the chain, or too many sign in at the
 // moment; [fault.Unavailable] where the registry cannot be read or ctx ends.
-func (s *SignIns) SignIn(ctx context.Context, email, password string, address netip.Addr) (registry.Account, error) {
+func (s *SignIns) SignIn(ctx context.Context, email, password string, from From) (registry.Account, error) {
 	canonical, invalid := registry.ParseEmail(email)
 	if invalid != nil {
 		canonical = "" // all that is no email counts as one
 	}
-	p := pair{email: emailKey(maphash.String(s.seed, canonical)), address: netaddr.Network(address)}
-	a, err := s.attempt(p)
+	address := netaddr.Network(from.Address)
+	p := pair{email: emailKey(maphash.String(s.seed, canonical)), address: address}
+	known := false
+	if invalid == nil {
+		if p.browser, known = s.browsers.read(from.Mark, canonical); known {
+			p.address = netip.Addr{} // whichever it is
+		}
+	}
+	a, err := s.attempt(p, address, known)
 	if err != nil {
 		return registry.Account{}, err
 	}
@@ -140,17 +157,18 @@ func (s *SignIns) SignIn(ctx context.Context, email, password string, address ne
 // attempt is one that was counted.
 type attempt struct {
 	pair
-	familiar bool // from where the account was signed in to before: neither pace holds
+	address  netip.Addr // from which it came
+	familiar bool       // from where the account was signed in to before: neither pace holds
 }
 
-// attempt counts one, or returns why it may not be made now.
-func (s *SignIns) attempt(p pair) (attempt, error) {
+// attempt counts one, or returns why it may not be made now. A browser may be known.
+func (s *SignIns) attempt(p pair, address netip.Addr, known bool) (attempt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now() // how it passes counts, not what it shows: it may be set meanwhile
-	a := attempt{pair: p}
+	a := attempt{pair: p, address: address, familiar: known}
 	for _, place := range s.familiar[p.email] {
-		a.familiar = a.familiar || place == p.address
+		a.familiar = a.familiar || place == address
 	}
 	f := s.pairs[p]
 	since := now.Sub(f.last)
@@ -159,14 +177,14 @@ func (s *SignIns) attempt(p pair) (attempt, error) {
 	}
 	wait := f.wait() - since
 	if !a.familiar {
-		wait = max(wait, addressPace.wait(s.addresses[p.address], now), emailPace.wait(s.emails[p.email], now))
+		wait = max(wait, addressPace.wait(s.addresses[address], now), emailPace.wait(s.emails[p.email], now))
 	}
 	if wait > 0 {
 		return attempt{}, tooOften(wait)
 	}
 	s.pairs.put(p, failures{count: f.count + 1, last: now})
 	if !a.familiar {
-		s.addresses.put(p.address, addressPace.take(s.addresses[p.address], now))
+		s.addresses.put(address, addressPace.take(s.addresses[address], now))
 		s.emails.put(p.email, emailPace.take(s.emails[p.email], now))
 	}
 	return a, nil

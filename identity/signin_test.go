@@ -22,8 +22,15 @@ type door struct {
 	fail  error    // what asking is answered with
 }
 
-func newDoor(t *testing.T) *door {
+// SignIn signs in from a browser that has kept no mark.
+func (d *door) SignIn(ctx context.Context, email, password string, from netip.Addr) (registry.Account, error) {
+	return d.SignIns.SignIn(ctx, email, password, From{Address: from})
+}
+
+// newDoor returns a door as a node has it that has just started; with the key of one, it is that node started again.
+func newDoor(t *testing.T, key ...*BrowserKey) *door {
 	t.Helper()
+	key = append(key, &BrowserKey{key: [32]byte{1}})
 	passwords := newPasswords(cheap, 2)
 	accounts := map[string]registry.Account{
 		"ann@example.com":  {Email: "ann@example.com", Password: hashOfGood(t, passwords), Stamp: 1},
@@ -31,7 +38,7 @@ func newDoor(t *testing.T) *door {
 	}
 	d := &door{}
 	var err error
-	d.SignIns, err = NewSignIns(SignInOptions{Passwords: passwords, Account: func(_ context.Context, email string) (registry.Account, error) {
+	d.SignIns, err = NewSignIns(SignInOptions{Passwords: passwords, Browsers: key[0], Account: func(_ context.Context, email string) (registry.Account, error) {
 		d.asked = append(d.asked, email)
 		a, ok := accounts[email]
 		if d.fail == nil && !ok {
@@ -327,11 +334,90 @@ func TestSignInAtOnce(t *testing.T) {
 	})
 }
 
+// An owner whose browser has a mark gets in from anywhere while others guess, also after a restart. Nobody else does by it, and who guesses with it waits.
+func TestSignInByAKnownBrowser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ann = "ann@example.com"
+		d := newDoor(t)
+		mark := d.browsers.Mark(ann)
+		d.fails(t, emailPace.burst, ann, address) // from as many addresses
+		try := func(d *door, what, email, password, mark string, from netip.Addr, kind fault.Kind) {
+			t.Helper()
+			_, err := d.SignIns.SignIn(t.Context(), email, password, From{from, mark})
+			if kind == good && err != nil || kind != good && (err == nil || fault.KindOf(err) != kind) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		try(d, "without a mark", ann, goodPassword, "", anywhere, fault.Exhausted)
+		try(d, "another's mark", ann, goodPassword, d.browsers.Mark("bob@example.com"), anywhere, fault.Exhausted)
+		try(d, "a mark of another key", ann, goodPassword, (&BrowserKey{}).Mark(ann), anywhere, fault.Exhausted)
+		for i := range mark {
+			forged := []byte(mark)
+			forged[i] ^= 1
+			try(d, "a forged mark", ann, goodPassword, string(forged), anywhere, fault.Exhausted)
+		}
+		for _, odd := range []string{mark[1:], mark + "A", mark + "=", mark[:len(mark)-2] + "\n" + mark[len(mark)-1:], strings.Repeat("A", 10000), "\x00"} {
+			try(d, "no mark", ann, goodPassword, odd, anywhere, fault.Exhausted)
+		}
+		try(d, "a mark, in whatever case the email is", "Ann@Example.COM", goodPassword, mark, anywhere, good)
+		try(d, "a mark lets nobody in", ann, "wrong horse battery", mark, anywhere, fault.Unauthorized)
+
+		again := newDoor(t, d.browsers)
+		again.fails(t, emailPace.burst, ann, address)
+		try(again, "after a restart", ann, goodPassword, mark, anywhere, good)
+		for i := range freeFailures + 1 { // wherever the browser is taken
+			try(again, "a guess with the mark", ann, "wrong horse battery", mark, address(1000+i), fault.Unauthorized)
+		}
+		try(again, "one more", ann, goodPassword, mark, address(2000), fault.Exhausted)
+		time.Sleep(firstWait)
+		try(again, "after the wait", ann, goodPassword, mark, address(2000), good)
+
+		// What is tried with a mark is not held against the address, which others share.
+		for range addressPace.burst + freeFailures {
+			_, _ = again.SignIns.SignIn(t.Context(), ann, "wrong horse battery", From{home, mark})
+			time.Sleep(longestWait)
+		}
+		try(again, "somebody else at that address", "oidc@example.com", "wrong horse battery", "", home, fault.Unauthorized)
+	})
+}
+
+func TestOpenBrowserKey(t *testing.T) {
+	kept := ""
+	keep := func(_ context.Context, key, value string) (string, error) {
+		if key != browserKeySetting {
+			t.Errorf("kept as %s", key)
+		}
+		if kept == "" {
+			kept = value
+		}
+		return kept, nil
+	}
+	first, err := OpenBrowserKey(t.Context(), keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := OpenBrowserKey(t.Context(), keep)
+	if err != nil || *first != *second || first.key == ([32]byte{}) {
+		t.Errorf("the key changes: %v", err)
+	}
+	if _, ok := second.read(first.Mark("ann@example.com"), "ann@example.com"); !ok {
+		t.Error("a mark does not hold after a restart")
+	}
+	kept = "short"
+	if _, err := OpenBrowserKey(t.Context(), keep); err == nil || !strings.Contains(err.Error(), "delete the setting") {
+		t.Errorf("a damaged key: %v", err)
+	}
+	boom := errors.New("boom")
+	if _, err := OpenBrowserKey(t.Context(), func(context.Context, string, string) (string, error) { return "", boom }); !errors.Is(err, boom) {
+		t.Errorf("a registry that is down: %v", err)
+	}
+}
+
 func TestSignInMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t)
 		for i := range signInsKept + 1000 {
-			if _, err := d.attempt(pair{email: emailKey(i), address: address(i)}); err != nil {
+			if _, err := d.attempt(pair{email: emailKey(i), address: address(i)}, address(i), false); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -40,16 +40,26 @@ const tokenKeySetting = "token.key"
 // OpenTokenKey returns the key that the registry keeps, and has it keep a new one where it has none; keep is
 // [registry.Registry.KeepSetting].
 func OpenTokenKey(ctx context.Context, keep func(ctx context.Context, key, value string) (kept string, err error)) (*TokenKey, error) {
-	fresh := NewTokenKey()
-	kept, err := keep(ctx, tokenKeySetting, base64.RawURLEncoding.EncodeToString(fresh.key[:]))
+	key, err := openKey(ctx, keep, tokenKeySetting, "restore a backup, or delete the setting and issue new tokens")
 	if err != nil {
 		return nil, err
 	}
-	key, err := base64.RawURLEncoding.DecodeString(kept)
-	if err != nil || len(key) != len(fresh.key) {
-		return nil, errors.New("the registry's setting " + tokenKeySetting + " is damaged: restore a backup, or delete the setting and issue new tokens")
+	return &TokenKey{key}, nil
+}
+
+// openKey returns the key that the registry keeps as a setting, and has it keep a new one where it has none. Where what it keeps is none, the error says
+// what to do.
+func openKey(ctx context.Context, keep func(ctx context.Context, key, value string) (kept string, err error), setting, damaged string) (key [32]byte, err error) {
+	rand.Read(key[:]) // never fails
+	kept, err := keep(ctx, setting, base64.RawURLEncoding.EncodeToString(key[:]))
+	if err != nil {
+		return key, err
 	}
-	return &TokenKey{key: [32]byte(key)}, nil
+	bytes, err := base64.RawURLEncoding.DecodeString(kept)
+	if err != nil || len(bytes) != len(key) {
+		return key, errors.New("the registry's setting " + setting + " is damaged: " + damaged)
+	}
+	return [32]byte(bytes), nil
 }
 
 // NewTokenKey returns a key that nobody keeps: its tokens are made up to any other.

@@ -41,7 +41,7 @@ func (p *Portal) beginOIDC(v *visit) error {
 	if err != nil {
 		return v.failOIDC(a, err)
 	}
-	v.keepAttempt(a.secret+"."+base64.RawURLEncoding.EncodeToString([]byte(a.next)), attemptTime)
+	v.keepCookie(attemptCookie, a.secret+"."+base64.RawURLEncoding.EncodeToString([]byte(a.next)), attemptTime)
 	http.Redirect(v.w, v.r, address, http.StatusSeeOther)
 	return nil
 }
@@ -65,7 +65,7 @@ func (p *Portal) finishOIDC(v *visit) error {
 		return v.failOIDC(a, err)
 	}
 	if fault.KindOf(err) != fault.Exhausted { // an answer is good once; this one was not looked at, and may be brought again
-		v.keepAttempt("", -1)
+		v.keepCookie(attemptCookie, "", -1)
 	}
 	if err == nil {
 		err = v.signedIn(account)
@@ -90,25 +90,9 @@ func (v *visit) failOIDC(a attempt, err error) error {
 	return v.showSignIn(status, signInPage{Next: a.next, Problem: fault.Message(err)})
 }
 
-// attemptName is the cookie's name; with TLS no other host and no page without it can set that.
-func (v *visit) attemptName() string {
-	if v.isSecure() {
-		return "__Host-" + attemptCookie
-	}
-	return attemptCookie
-}
-
-// keepAttempt has the browser keep an attempt for some seconds; a negative age has it forget.
-func (v *visit) keepAttempt(value string, age int) {
-	http.SetCookie(v.w, &http.Cookie{
-		Name: v.attemptName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: v.isSecure(),
-		SameSite: http.SameSiteLaxMode, // it has to come with the way back, which is from another site
-	})
-}
-
 // attempt returns the one that the browser keeps; the zero attempt where it keeps none.
 func (v *visit) attempt() attempt {
-	cookie, err := v.r.Cookie(v.attemptName())
+	cookie, err := v.r.Cookie(v.cookieName(attemptCookie))
 	if err != nil {
 		return attempt{}
 	}

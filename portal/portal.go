@@ -71,7 +71,9 @@ type Options struct {
 	History     *usage.History
 	// SignIn returns the account of an email and a password. The error is [fault.Unauthorized] where they do not belong together, and
 	// [fault.Exhausted] where too many were tried from the address or for the account.
-	SignIn func(ctx context.Context, email, password string, from netip.Addr) (registry.Account, error)
+	SignIn func(ctx context.Context, email, password string, from identity.From) (registry.Account, error)
+	// Mark returns what a browser keeps, and sends with [identity.From], by which somebody has signed in to the account of an email.
+	Mark func(email string) string
 	// OIDC lets people sign in at an issuer, too; nil: by password alone. Its Redirect is [OIDCCallback] below URL.
 	OIDC *identity.OIDC
 	// Caller returns who makes a request by an application's or a member's token.

@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/perdiem/perdiem/fault"
+	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
@@ -73,9 +75,14 @@ func (p *Portal) signIn(v *visit) error {
 		return err
 	}
 	email, next := form.Get("email"), p.inside(form.Get("next"))
-	found, err := p.SignIn(v.r.Context(), email, form.Get("password"), p.From(v.r))
+	from := identity.From{Address: p.From(v.r)}
+	if cookie, err := v.r.Cookie(v.cookieName(markCookie)); err == nil {
+		from.Mark = cookie.Value
+	}
+	found, err := p.SignIn(v.r.Context(), email, form.Get("password"), from)
 	if err == nil {
 		if err = v.signedIn(found); err == nil {
+			v.keepCookie(markCookie, p.Mark(found.Email), int(markAge/time.Second))
 			p.goOn(v, next)
 			return nil
 		}
@@ -90,6 +97,27 @@ func (p *Portal) signIn(v *visit) error {
 	default:
 		return err
 	}
+}
+
+// markCookie is the cookie by which a browser is known again from which somebody has signed in by a password.
+const (
+	markCookie = "perdiem-browser"
+	markAge    = 365 * 24 * time.Hour
+)
+
+// cookieName returns the whole name of a cookie; with TLS no other host and no page without it can set that.
+func (v *visit) cookieName(name string) string {
+	if v.isSecure() {
+		return "__Host-" + name
+	}
+	return name
+}
+
+// keepCookie has the browser keep a cookie for some seconds; a negative age has it forget. It also comes along when another site leads here, as an issuer does.
+func (v *visit) keepCookie(name, value string, age int) {
+	http.SetCookie(v.w, &http.Cookie{
+		Name: v.cookieName(name), Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: v.isSecure(), SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // signOut signs somebody out. Whoever is not signed in has the registry write nothing.

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/identity"
@@ -278,9 +279,50 @@ func TestDeepLinkBelowAPath(t *testing.T) {
 	}
 }
 
+// A browser by which somebody has signed in brings its mark along the next time, whoever is signed in or out.
+func TestSignInMarksTheBrowser(t *testing.T) {
+	var marks []string
+	s := openSite(t, sample, func(o *Options) {
+		signIn := o.SignIn
+		o.SignIn = func(ctx context.Context, email, password string, from identity.From) (registry.Account, error) {
+			marks = append(marks, from.Mark)
+			return signIn(ctx, email, password, from)
+		}
+	})
+	b := s.browser("")
+	sign := func(word string) reply {
+		return b.post("/signin", url.Values{"email": {"viewer@acme.example"}, "password": {word}})
+	}
+	if wrong := sign("wrong"); len(wrong.header.Values("Set-Cookie")) > 0 {
+		t.Errorf("who is not let in keeps %q", wrong.header.Values("Set-Cookie"))
+	}
+	set := sign(password).header.Values("Set-Cookie")
+	b.post("/signout", nil)
+	sign(password)
+	if diff := cmp.Diff([]string{"", "", "mark of viewer@acme.example"}, marks); diff != "" {
+		t.Errorf("marks (-want +got):\n%s", diff)
+	}
+	if len(set) != 2 {
+		t.Fatalf("it keeps %q", set)
+	}
+	c, err := http.ParseSetCookie(set[1])
+	if err != nil || c.Name != markCookie || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Secure || c.Path != "/" || c.MaxAge != int(markAge/time.Second) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	r := b.request("POST", "/signin", strings.NewReader(url.Values{"email": {"viewer@acme.example"}, "password": {password}}.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Host = "portal.example"
+	s.portal.URLUntold = true
+	for _, text := range b.do(r).header.Values("Set-Cookie") {
+		if c, err := http.ParseSetCookie(text); err != nil || !c.Secure || !strings.HasPrefix(c.Name, "__Host-") {
+			t.Errorf("from elsewhere: %s, %v", text, err)
+		}
+	}
+}
+
 func TestSignInSaysHowLongToWait(t *testing.T) {
 	s := openSite(t, sample, func(o *Options) {
-		o.SignIn = func(context.Context, string, string, netip.Addr) (registry.Account, error) {
+		o.SignIn = func(context.Context, string, string, identity.From) (registry.Account, error) {
 			return registry.Account{}, fault.Wrap(fault.Exhausted, identity.Wait(1500*time.Millisecond), "Wait a moment.")
 		}
 	})

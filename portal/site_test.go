@@ -174,7 +174,7 @@ func openSite(t *testing.T, catalogText string, change ...func(*Options)) *site 
 	s.server = httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: s.server.Listener.Addr().String()}
 	o := Options{
-		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, TakesTokens: true, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, TestAlert: func(context.Context, string) (int, error) { return int(s.tested.Add(1)) - 1, nil }, MailsAlerts: true, Call: s.call, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: s.now.Load, Usage: reader, History: s.history, SignIn: s.signInBy,
+		Accounts: s.registry, Tokens: s.registry, NewToken: identity.NewTokenKey().NewToken, TakesTokens: true, Revoked: func(context.Context) error { s.revoked.Add(1); return nil }, Alerts: s.registry, TestAlert: func(context.Context, string) (int, error) { return int(s.tested.Add(1)) - 1, nil }, MailsAlerts: true, Call: s.call, Contact: &url.URL{Scheme: "mailto", Opaque: "api@example.com"}, Catalog: s.now.Load, Usage: reader, History: s.history, SignIn: s.signInBy, Mark: func(email string) string { return "mark of " + email },
 		Caller: func(r *http.Request) (identity.Caller, error) {
 			if r.Header.Get("Authorization") != "Bearer acme" {
 				return identity.Caller{}, fault.New(fault.Unauthorized, "No token.")
@@ -244,9 +244,9 @@ type gatewayCall struct {
 	token        registry.Token
 }
 
-func (s *site) signInBy(ctx context.Context, email, word string, from netip.Addr) (registry.Account, error) {
+func (s *site) signInBy(ctx context.Context, email, word string, from identity.From) (registry.Account, error) {
 	switch {
-	case !from.IsValid():
+	case !from.Address.IsValid():
 		return registry.Account{}, errors.New("no address")
 	case word == "often":
 		return registry.Account{}, fault.New(fault.Exhausted, "Too many attempts: wait a minute.")

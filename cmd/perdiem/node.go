@@ -40,28 +40,29 @@ type node struct {
 	telemetry *telemetry.Telemetry
 
 	// In the order in which they are opened. What is nil was not.
-	lock      *folderLock
-	registry  *sqlregistry.Registry
-	ledger    *embedledger.Ledger
-	book      *lease.Book
-	records   records
-	doors     doors
-	snapshots *snapshots
-	key       *adminapi.Key
-	tokenKey  *identity.TokenKey
-	tokens    *identity.Tokens // nil where the configuration has no such source
-	passwords *identity.Passwords
-	newcomers *newcomers // nil where the configuration refuses applications that it does not know
-	usage     *usage.Reader
-	protect   *protect.Limiter // nil where there is no gateway, or no protection
-	gateway   *gateway.Gateway
-	pages     *portal.Portal
-	portal    *http.Server
-	admin     *http.Server
-	ops       *http.Server
-	address   addresses
-	backups   backups
-	pairs     map[string]*keypair.Pair // certificates by the listener's name
+	lock       *folderLock
+	registry   *sqlregistry.Registry
+	ledger     *embedledger.Ledger
+	book       *lease.Book
+	records    records
+	doors      doors
+	snapshots  *snapshots
+	key        *adminapi.Key
+	tokenKey   *identity.TokenKey
+	browserKey *identity.BrowserKey
+	tokens     *identity.Tokens // nil where the configuration has no such source
+	passwords  *identity.Passwords
+	newcomers  *newcomers // nil where the configuration refuses applications that it does not know
+	usage      *usage.Reader
+	protect    *protect.Limiter // nil where there is no gateway, or no protection
+	gateway    *gateway.Gateway
+	pages      *portal.Portal
+	portal     *http.Server
+	admin      *http.Server
+	ops        *http.Server
+	address    addresses
+	backups    backups
+	pairs      map[string]*keypair.Pair // certificates by the listener's name
 
 	restoration embedledger.Restoration // the last one; zero: there was none
 	kept        map[catalog.Change]bool // what the last catalog's file wanted to be otherwise; whoever applies the file has it to themselves
@@ -180,6 +181,9 @@ func (n *node) configure(ctx context.Context) error {
 		return err
 	}
 	if n.tokenKey, err = identity.OpenTokenKey(ctx, n.registry.KeepSetting); err != nil {
+		return err
+	}
+	if n.browserKey, err = identity.OpenBrowserKey(ctx, n.registry.KeepSetting); err != nil {
 		return err
 	}
 	if n.key, err = adminapi.OpenKey(ctx, n.registry, n.config.OperatorKeyFile); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // openPortal serves the Developer Portal. sources are those that callers are identified by.
 func (n *node) openPortal(sources []identity.Source) (err error) {
-	signIns, err := identity.NewSignIns(identity.SignInOptions{Account: n.registry.Account, Passwords: n.passwords})
+	signIns, err := identity.NewSignIns(identity.SignInOptions{Account: n.registry.Account, Passwords: n.passwords, Browsers: n.browserKey})
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,7 @@ func (n *node) openPortal(sources []identity.Source) (err error) {
 		Usage:       n.usage,
 		History:     n.records.history,
 		SignIn:      signIns.SignIn,
+		Mark:        n.browserKey.Mark,
 		OIDC:        oidc,
 		Caller:      caller,
 		From:        gateway.Proxies(n.config.Edge.TrustedProxies).Client,
