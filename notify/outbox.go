@@ -118,7 +118,11 @@ func (b *Outbox) Follow(ctx context.Context) {
 			w.forgetLanded()
 			due, err := b.due(ctx, w)
 			errs = append(errs, err)
+			old := b.old()
 			for _, m := range due {
+				if !m.Created.After(old) {
+					continue // later looks forget it: there are more than are forgotten at a time, or forgetting fails
+				}
 				if !w.take(m) {
 					rest = true
 					continue
@@ -144,12 +148,15 @@ func (b *Outbox) Follow(ctx context.Context) {
 	}
 }
 
+// old returns up to when messages were made that are sent to nobody any more.
+func (b *Outbox) old() time.Time { return b.o.Now().Add(-keptFor) }
+
 // forgetOld gives up what is a day old, by whichever way it was to be delivered: it may have members' ids in it. Perhaps no node ran for days, or
 // the way is no longer there.
 func (b *Outbox) forgetOld(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	old, err := b.o.Store.ForgetAlerts(ctx, b.o.Now().Add(-keptFor))
+	old, err := b.o.Store.ForgetAlerts(ctx, b.old())
 	for _, m := range old {
 		b.o.Log.Error("an alert could not be delivered for a day: it is given up",
 			"application", m.Application, "way", m.Channel.Way(), "message", m.ID, "attempts", m.Attempts)

@@ -27,6 +27,7 @@ type store struct {
 	mu       sync.Mutex
 	messages map[string]usage.AlertMessage // guarded by mu
 	err      error                         // guarded by mu
+	keeps    error                         // guarded by mu: why nothing is forgotten
 
 	deliveries map[usage.AlertChannel]usage.Delivery // guarded by mu: the last of each
 }
@@ -85,11 +86,11 @@ func (s *store) NoteDelivery(_ context.Context, m usage.AlertMessage, d usage.De
 func (s *store) ForgetAlerts(_ context.Context, upTo time.Time) (old []usage.AlertMessage, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, s.err
+	if err := cmp.Or(s.err, s.keeps); err != nil {
+		return nil, err
 	}
 	for id, m := range s.messages {
-		if !m.Created.After(upTo) {
+		if !m.Created.After(upTo) && len(old) < usage.MaxDueAlerts {
 			old = append(old, m)
 			delete(s.messages, id)
 		}
@@ -293,6 +294,44 @@ func TestOutboxSendsNothingOld(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if s.left() != 0 || !slices.Equal(p.sent, []string{"young"}) {
 			t.Errorf("sent %v, %d are left", p.sent, s.left())
+		}
+	})
+}
+
+// Where there is more that is old than is forgotten at a time, what is left of it is sent to nobody either.
+func TestOutboxSendsNothingOldOfMany(t *testing.T) {
+	p := &post{}
+	delivering(t, p, func(s *store) {
+		for i := range 3 * usage.MaxDueAlerts {
+			s.putBy(usage.ByWebhook, fmt.Sprint("old-", i), fmt.Sprint("app-", i), time.Now().Add(-25*time.Hour))
+		}
+		s.put("young", "acme")
+		time.Sleep(5 * time.Second)
+		if s.left() != 0 || !slices.Equal(p.sent, []string{"young"}) {
+			t.Errorf("%d were sent, %d are left", len(p.sent), s.left())
+		}
+	})
+}
+
+// What is old is sent to nobody while the store cannot forget it, as on a disk that is full.
+func TestOutboxSendsNothingOldThatStays(t *testing.T) {
+	p := &post{}
+	delivering(t, p, func(s *store) {
+		s.mu.Lock()
+		s.keeps = errors.New("the disk is full")
+		s.mu.Unlock()
+		s.putBy(usage.ByWebhook, "old", "acme", time.Now().Add(-24*time.Hour))
+		s.put("young", "acme")
+		time.Sleep(time.Minute)
+		if s.left() != 1 || !slices.Equal(p.sent, []string{"young"}) {
+			t.Errorf("sent %v, %d are left", p.sent, s.left())
+		}
+		s.mu.Lock()
+		s.keeps = nil
+		s.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if s.left() != 0 {
+			t.Error("it is not forgotten when it can be")
 		}
 	})
 }
