@@ -42,14 +42,16 @@ const (
 // crowd are members at one endpoint who were told of or wait to be, by id: up to [MaxNear].
 type crowd struct {
 	standings map[string]*standing
-	floor     int // in a crowd that is full nobody enters who is at no more than this; 0: not known
+	floor     int   // in a crowd that is full nobody enters who is at no more than this; 0: not known
+	limit     int64 // of which floor is a percentage
 }
 
 // standing is where a limit has come to.
 type standing struct {
 	endpoint, member string // member is empty for the application's own limit
 	percent          int
-	limit, used      int64 // of the application's own
+	limit            int64 // of which the percentage is; of a member's, 0: not known
+	used             int64 // of the application's own
 	told             int   // the highest threshold that was told of; 0: none was
 }
 
@@ -130,7 +132,7 @@ func (d *alertDay) come(application string, to standing, thresholds []int) {
 	s := w.find(to.endpoint, to.member)
 	if s != nil {
 		if _, waits := w.waiting[s.kind()][s]; waits {
-			if to.percent >= s.percent {
+			if to.percent >= s.percent || to.limit != s.limit && to.limit != 0 {
 				s.percent, s.limit, s.used = to.percent, to.limit, to.used
 			}
 			return
@@ -196,21 +198,32 @@ func (d *alertDay) makeRoom(w *watched, to standing) bool {
 	if to.member == "" || c == nil || len(c.standings) < MaxNear {
 		return true
 	}
+	if to.limit != c.limit {
+		c.limit, c.floor = to.limit, 0
+	}
 	if to.percent <= c.floor {
 		return false
 	}
 	var farthest *standing
+	least := 0
 	for _, s := range c.standings {
-		if s.told == 0 && (farthest == nil || s.percent < farthest.percent) {
-			farthest = s
+		if s.told > 0 {
+			continue
+		}
+		percent := s.percent
+		if s.limit != to.limit {
+			percent = 0 // of this one it is not known
+		}
+		if farthest == nil || percent < least {
+			farthest, least = s, percent
 		}
 	}
 	if farthest == nil {
 		c.floor = 100
 		return false
 	}
-	if to.percent <= farthest.percent {
-		c.floor = farthest.percent
+	if to.percent <= least {
+		c.floor = least
 		return false
 	}
 	d.waitNoMore(w, farthest)
@@ -235,6 +248,9 @@ func (d *alertDay) waitNoMore(w *watched, s *standing) {
 	d.waiting -= s.kind()
 }
 
+// memberLimit is as the Limit of [AlertOptions].
+type memberLimit = func(application, endpoint string) (limit quota.Limit, known bool)
+
 // telling is a limit that is being told of.
 type telling struct {
 	standing  // as it is told of
@@ -246,7 +262,7 @@ type telling struct {
 // next takes the next application out of the queue and returns what is to be told of its limits now, at most toldAtOnce of either kind: those that are
 // the nearest. That counts as told of: see [alertDay.takeBack]. Where nothing is, it is nil. When the day is over, members' pause is, too; more is then of how
 // many members nothing is told.
-func (d *alertDay) next(thresholds func(application string) []int, now time.Time, over bool) (w *watched, tellings []telling, more int) {
+func (d *alertDay) next(thresholds func(application string) []int, limit memberLimit, now time.Time, over bool) (w *watched, tellings []telling, more int) {
 	w = d.queue[0]
 	d.queue[0] = nil
 	d.queue, w.queued = d.queue[1:], false
@@ -255,7 +271,7 @@ func (d *alertDay) next(thresholds func(application string) []int, now time.Time
 		if kind == memberLimits && now.Before(w.paused) && !over && len(at) > 0 {
 			continue
 		}
-		due := d.due(w, kind, at)
+		due := d.due(w, kind, at, limit)
 		told := due[:min(len(due), toldAtOnce)]
 		for _, s := range told {
 			d.waitNoMore(w, s)
@@ -276,10 +292,10 @@ func (d *alertDay) next(thresholds func(application string) []int, now time.Time
 }
 
 // due returns the application's limits of a kind that wait and of which something is to be told, the nearest first. Those of which nothing is any
-// more, since the thresholds were changed, wait no more.
-func (d *alertDay) due(w *watched, kind int, thresholds []int) (due []*standing) {
+// more, since the thresholds or the members' limit were changed, wait no more.
+func (d *alertDay) due(w *watched, kind int, thresholds []int, limit memberLimit) (due []*standing) {
 	for s := range w.waiting[kind] {
-		if highest(thresholds, s.percent) > s.told {
+		if highest(thresholds, s.percent) > s.told && w.holds(s, limit) {
 			due = append(due, s)
 			continue
 		}
@@ -290,6 +306,15 @@ func (d *alertDay) due(w *watched, kind int, thresholds []int) (due []*standing)
 	}
 	slices.SortFunc(due, func(a, b *standing) int { return cmp.Compare(b.percent, a.percent) })
 	return due
+}
+
+// holds reports whether a member's limit is still the one that the percentage is of.
+func (w *watched) holds(s *standing, limit memberLimit) bool {
+	if limit == nil || s.member == "" || s.limit == 0 {
+		return true
+	}
+	now, known := limit(w.name, s.endpoint)
+	return known && int64(now) == s.limit
 }
 
 // takeBack has what could not be told of wait again.

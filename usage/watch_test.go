@@ -33,6 +33,7 @@ type alertMemory struct {
 	version  int64                                  // guarded by mu: of the settings
 	asked    int                                    // guarded by mu: how often the store was asked for anything
 	near     []usage.Near                           // who is near a limit
+	limits   map[string]quota.Limit                 // guarded by mu: of members, by endpoint
 	testing  bool                                   // only tests are to come
 }
 
@@ -71,6 +72,20 @@ func (m *alertMemory) set(application string, s usage.AlertSettings) {
 	defer m.mu.Unlock()
 	m.settings[application] = s
 	m.version++
+}
+
+// raiseTo sets the limit that members have for an endpoint.
+func (m *alertMemory) raiseTo(endpoint string, limit quota.Limit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limits[endpoint] = limit
+}
+
+func (m *alertMemory) limit(_, endpoint string) (quota.Limit, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	limit, known := m.limits[endpoint]
+	return limit, known
 }
 
 // remove has an application leave the catalog.
@@ -202,7 +217,7 @@ func (m *alertMemory) want(t *testing.T, want ...string) {
 const hookSecret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 func newAlertMemory() *alertMemory {
-	return &alertMemory{version: 1, settings: map[string]usage.AlertSettings{
+	return &alertMemory{version: 1, limits: map[string]quota.Limit{}, settings: map[string]usage.AlertSettings{
 		"acme":  {WebhookURL: "https://acme.example", WebhookSecret: hookSecret},
 		"mails": {Mail: []string{"a@b.example", "c@d.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
 	}}
@@ -215,7 +230,7 @@ func watching(t *testing.T, ways []usage.AlertWay, f func(c *calling, store *ale
 		stop := func() {}
 		start := func() *usage.Alerts {
 			stop()
-			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Members: store.tell, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Members: store.tell, Limit: store.limit, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -338,6 +353,48 @@ func TestAlertsOfMembers(t *testing.T) {
 		near("posts.create", "m-5", 100)
 		time.Sleep(soon)
 		store.want(t)
+	})
+}
+
+// A member who waits is told of with the percentage of the limit that holds, or not at all.
+func TestAlertsOfMembersWhoseLimitIsChanged(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		first := c.today()
+		near := func(endpoint, member string, limit quota.Limit, percent int) {
+			a.Near(usage.Near{Day: first.Date, Application: "acme", Endpoint: endpoint, Member: member, Limit: limit, Percent: percent})
+		}
+		for _, endpoint := range []string{"changed", "crowded", "kept", "removed"} {
+			store.raiseTo(endpoint, 50)
+		}
+		near("kept", "first", 50, 76)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member kept 75% first:76")
+		near("changed", "calls", 50, 96) // these wait for a minute
+		near("changed", "waits", 50, 96)
+		near("removed", "waits", 50, 96)
+		near("kept", "waits", 50, 90)
+		for i := range usage.MaxNear {
+			near("crowded", fmt.Sprint("m-", i), 50, 96)
+		}
+		store.raiseTo("changed", 500)
+		store.raiseTo("crowded", 500)
+		store.raiseTo("removed", 0)
+		near("changed", "calls", 500, 76)
+		near("changed", "calls", 500, 75) // told late: it stays the higher
+		near("crowded", "calls", 500, 76)
+		time.Sleep(time.Minute)
+		store.want(t, "webhook 2000-01-01 | member changed 75% calls:76 | member crowded 75% calls:76 | member kept 90% waits:90")
+		time.Sleep(time.Until(first.End) - 10*time.Second)
+		near("kept", "second", 50, 76)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member kept 75% second:76")
+		near("kept", "third", 50, 80) // these wait for the end of the day
+		near("changed", "third", 500, 80)
+		store.raiseTo("changed", 1000)
+		time.Sleep(time.Until(first.End) + soon)
+		if alerts := store.take(t); len(alerts) != 1 || len(alerts[0].Data.Limits) != 1 || alerts[0].Data.Limits[0].Endpoint != "kept" || alerts[0].Data.MoreMembers != 0 {
+			t.Errorf("at the end of the day %+v was told", alerts)
+		}
 	})
 }
 
