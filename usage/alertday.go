@@ -118,9 +118,9 @@ func (d *alertDay) keepOnly(applications map[string]AlertSettings) {
 		if _, kept := applications[name]; !kept {
 			delete(d.applications, name)
 			d.waiting -= len(w.waiting[memberLimits])
-			d.queue = slices.DeleteFunc(d.queue, func(q *watched) bool { return q == w })
 		}
 	}
+	d.queue = slices.DeleteFunc(d.queue, func(w *watched) bool { return d.applications[w.name] != w })
 }
 
 // come takes up where a limit has come to, which is at one of its application's thresholds or beyond.

@@ -30,6 +30,7 @@ type alertMemory struct {
 	raised   map[quota.Date]map[usage.Crossing]bool // guarded by mu
 	messages []usage.AlertMessage                   // guarded by mu
 	err      error                                  // guarded by mu
+	full     error                                  // guarded by mu: why nothing can be written
 	version  int64                                  // guarded by mu: of the settings
 	asked    int                                    // guarded by mu: how often the store was asked for anything
 	near     []usage.Near                           // who is near a limit
@@ -100,8 +101,8 @@ func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings [
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked++
-	if m.err != nil {
-		return m.err
+	if m.err != nil || m.full != nil {
+		return errors.Join(m.err, m.full)
 	}
 	if m.raised[day] == nil {
 		m.raised = map[quota.Date]map[usage.Crossing]bool{day: {}}
@@ -126,6 +127,13 @@ func (m *alertMemory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.err = err
+}
+
+// fill has the store take nothing more, for a reason; nil: it does again.
+func (m *alertMemory) fill(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = err
 }
 
 // asks returns how often the store was asked.
@@ -684,6 +692,62 @@ func TestAlertsOfARemovedApplication(t *testing.T) {
 		store.want(t)
 		use()
 		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 75% m-1:80")
+		time.Sleep(2 * time.Minute)
+		store.want(t)
+		store.fill(errors.New("the disk is full"))
+		time.Sleep(time.Until(c.today().End))
+		a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: "m-3", Percent: 80}) // who waits, too
+		time.Sleep(soon)
+		store.remove("acme")
+		time.Sleep(soon)
+		store.set("acme", usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		time.Sleep(soon)
+		store.fill(nil)
+		time.Sleep(2 * time.Minute)
+		store.want(t)
+	})
+}
+
+// Members of applications that were removed, however many waited, take no room from those of others.
+func TestAlertsOfRemovedApplicationsMakeRoom(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		near := func(application, endpoint, member string) {
+			a.Near(usage.Near{Day: c.today().Date, Application: application, Endpoint: endpoint, Member: member, Percent: 80})
+		}
+		const applications, endpoints, members = 10, 100, 100
+		for i := range applications {
+			store.set(fmt.Sprint("full-", i), usage.AlertSettings{WebhookURL: "https://full.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		fill := func(endpoint, member int) {
+			for i := range applications {
+				near(fmt.Sprint("full-", i), fmt.Sprint("e-", endpoint), fmt.Sprint("m-", member))
+			}
+		}
+		fill(endpoints, 0) // from now on others wait for a minute
+		near("acme", "*", "m-0")
+		time.Sleep(soon)
+		for e := range endpoints {
+			for m := range members {
+				fill(e, m)
+			}
+		}
+		for i := range applications {
+			store.remove(fmt.Sprint("full-", i))
+		}
+		time.Sleep(soon)
+		store.take(t)
+		for m := range members {
+			near("acme", "*", fmt.Sprint("m-", m))
+		}
+		time.Sleep(time.Minute)
+		told := 0
+		for _, l := range store.told(t)["acme"] {
+			told += len(l.Members)
+		}
+		if told != members-1 {
+			t.Errorf("%d members of the application that stays are told of, want %d", told, members-1)
+		}
 	})
 }
 
