@@ -244,9 +244,6 @@ func (a *Alerts) look(ctx context.Context) error {
 		a.o.Members(a.Near)
 	}
 	today, over := a.days()
-	if today.day.End.IsZero() {
-		return nil // it began after it was asked for, and the next look knows its end
-	}
 	if a.forgotten != today.date {
 		if err := a.o.Store.RaiseAlerts(ctx, today.date, nil, nil); err != nil {
 			return err
@@ -258,6 +255,9 @@ func (a *Alerts) look(ctx context.Context) error {
 			return err
 		}
 		a.endOver(over)
+	}
+	if today.day.End.IsZero() {
+		return nil // it began after it was asked for, and the next look knows its end
 	}
 	return a.raise(ctx, today, today)
 }

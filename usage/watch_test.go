@@ -660,10 +660,13 @@ func TestAlertsOfADayThatBeginsDuringALook(t *testing.T) {
 		go func() { a.Follow(ctx); close(done) }()
 		next := c.today().Date + 1
 		time.Sleep(time.Until(c.today().End) - 1500*time.Millisecond)
-		during.Store(new(func() { a.Called(next, "acme", "*", 80, 100, false) }))
+		during.Store(new(func() {
+			a.Called(next-1, "acme", "*", 90, 100, false)
+			a.Called(next, "acme", "*", 80, 100, false)
+		}))
 		time.Sleep(1400 * time.Millisecond)
-		if alerts := store.take(t); len(alerts) > 0 {
-			t.Errorf("told of %+v before the day's end is known", alerts)
+		if alerts := store.take(t); len(alerts) != 1 || alerts[0].Data.Day != (next-1).String() {
+			t.Errorf("told of %+v before the day's end is known, want the day before", alerts)
 		}
 		time.Sleep(soon)
 		if alerts := store.take(t); len(alerts) != 1 || alerts[0].Data.ResetsAt != time.Date(2000, 1, 3, 0, 0, 0, 0, time.UTC) {
