@@ -98,10 +98,14 @@ func (b *Outbox) Follow(ctx context.Context) {
 	landed := make(chan struct{}, 1) // a message was sent, or is to be tried again
 	rest, failing := false, false
 	for {
+		var errs []error
+		ticked := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			ticked = true
+			errs = append(errs, b.forgetOld(ctx))
 		case <-landed:
 			if !rest {
 				continue
@@ -112,15 +116,19 @@ func (b *Outbox) Follow(ctx context.Context) {
 			case <-time.After(lookAgain):
 			}
 		}
-		errs := []error{b.forgetOld(ctx)}
 		rest = false
 		for _, w := range b.ways {
 			w.forgetLanded()
 			due, err := b.due(ctx, w)
 			errs = append(errs, err)
+			old := b.old()
 			for _, m := range due {
-				if !w.take(m) {
-					rest = true
+				if !m.Created.After(old) {
+					continue // later looks forget it: there are more than are forgotten at a time, or forgetting fails
+				}
+				taken, waits := w.take(m)
+				rest = rest || waits
+				if !taken {
 					continue
 				}
 				sending.Go(func() {
@@ -140,16 +148,19 @@ func (b *Outbox) Follow(ctx context.Context) {
 		if err != nil && !failing && ctx.Err() == nil {
 			b.o.Log.Warn("alerts that are to be delivered cannot be read", "err", err)
 		}
-		failing = err != nil
+		failing = err != nil || failing && !ticked // what fails at each tick is told of once
 	}
 }
+
+// old returns up to when messages were made that are sent to nobody any more.
+func (b *Outbox) old() time.Time { return b.o.Now().Add(-keptFor) }
 
 // forgetOld gives up what is a day old, by whichever way it was to be delivered: it may have members' ids in it. Perhaps no node ran for days, or
 // the way is no longer there.
 func (b *Outbox) forgetOld(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	old, err := b.o.Store.ForgetAlerts(ctx, b.o.Now().Add(-keptFor))
+	old, err := b.o.Store.ForgetAlerts(ctx, b.old())
 	for _, m := range old {
 		b.o.Log.Error("an alert could not be delivered for a day: it is given up",
 			"application", m.Application, "way", m.Channel.Way(), "message", m.ID, "attempts", m.Attempts)
@@ -163,17 +174,21 @@ func (b *Outbox) due(ctx context.Context, w *way) ([]usage.AlertMessage, error) 
 	return b.o.Store.DueAlerts(ctx, w.name, b.o.Now(), usage.MaxDueAlerts)
 }
 
-// take reports whether a message may be sent now, and notes that it is.
-func (w *way) take(m usage.AlertMessage) bool {
+// take reports whether a message may be sent now, and notes that it is; else, whether something waits for the room that there is when another has
+// landed. For one that is being sent nothing does; behind one that was sent since it was read there may be others of its application.
+func (w *way) take(m usage.AlertMessage) (taken, waits bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known := w.flying[m.ID]; known || w.all >= w.max || w.of[m.Application] >= maxFlyingOf {
-		return false
+	if flying, known := w.flying[m.ID]; known {
+		return false, !flying
+	}
+	if w.all >= w.max || w.of[m.Application] >= maxFlyingOf {
+		return false, true
 	}
 	w.flying[m.ID] = true
 	w.of[m.Application]++
 	w.all++
-	return true
+	return true, false
 }
 
 func (w *way) release(m usage.AlertMessage) {

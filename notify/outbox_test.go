@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -27,6 +28,10 @@ type store struct {
 	mu       sync.Mutex
 	messages map[string]usage.AlertMessage // guarded by mu
 	err      error                         // guarded by mu
+	keeps    error                         // guarded by mu: why nothing is forgotten
+	looks    int                           // guarded by mu: how often what is due was asked for
+	forgets  int                           // guarded by mu: how often what is old was to be forgotten
+	log      bytes.Buffer                  // what the outbox logs: see [store.logged]
 
 	deliveries map[usage.AlertChannel]usage.Delivery // guarded by mu: the last of each
 }
@@ -53,6 +58,7 @@ func (s *store) putBy(channel usage.AlertChannel, id, application string, create
 func (s *store) DueAlerts(_ context.Context, way usage.AlertWay, now time.Time, limit int) (due []usage.AlertMessage, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks++
 	of := map[string]int{}
 	for _, id := range slices.SortedFunc(maps.Keys(s.messages), func(a, b string) int {
 		return cmp.Or(cmp.Compare(s.messages[a].Attempts, s.messages[b].Attempts), cmp.Compare(a, b))
@@ -85,11 +91,12 @@ func (s *store) NoteDelivery(_ context.Context, m usage.AlertMessage, d usage.De
 func (s *store) ForgetAlerts(_ context.Context, upTo time.Time) (old []usage.AlertMessage, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, s.err
+	s.forgets++
+	if err := cmp.Or(s.err, s.keeps); err != nil {
+		return nil, err
 	}
 	for id, m := range s.messages {
-		if !m.Created.After(upTo) {
+		if !m.Created.After(upTo) && len(old) < usage.MaxDueAlerts {
 			old = append(old, m)
 			delete(s.messages, id)
 		}
@@ -101,6 +108,12 @@ func (s *store) last(c usage.AlertChannel) usage.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.deliveries[c]
+}
+
+// logged returns how many times something was logged, once the outbox waits.
+func (s *store) logged(what string) int {
+	synctest.Wait()
+	return strings.Count(s.log.String(), what)
 }
 
 func (s *store) left() int {
@@ -144,7 +157,7 @@ func delivering(t *testing.T, p *post, f func(s *store)) {
 func deliveringBy(t *testing.T, ways map[usage.AlertWay]Send, f func(s *store)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{messages: map[string]usage.AlertMessage{}}
-		b, err := New(Options{Store: s, Now: time.Now, Log: slog.New(slog.DiscardHandler), Send: ways})
+		b, err := New(Options{Store: s, Now: time.Now, Log: slog.New(slog.NewTextHandler(&s.log, nil)), Send: ways})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,6 +310,50 @@ func TestOutboxSendsNothingOld(t *testing.T) {
 	})
 }
 
+// Where there is more that is old than is forgotten at a time, what is left of it is sent to nobody either.
+func TestOutboxSendsNothingOldOfMany(t *testing.T) {
+	p := &post{}
+	delivering(t, p, func(s *store) {
+		for i := range 3 * usage.MaxDueAlerts {
+			s.putBy(usage.ByWebhook, fmt.Sprint("old-", i), fmt.Sprint("app-", i), time.Now().Add(-25*time.Hour))
+		}
+		s.put("young", "acme")
+		time.Sleep(5 * time.Second)
+		if s.left() != 0 || !slices.Equal(p.sent, []string{"young"}) {
+			t.Errorf("%d were sent, %d are left", len(p.sent), s.left())
+		}
+	})
+}
+
+// What is old is sent to nobody while the store cannot forget it, as on a disk that is full.
+func TestOutboxSendsNothingOldThatStays(t *testing.T) {
+	p := &post{}
+	delivering(t, p, func(s *store) {
+		s.mu.Lock()
+		s.keeps = errors.New("the disk is full")
+		s.mu.Unlock()
+		s.putBy(usage.ByWebhook, "old", "acme", time.Now().Add(-24*time.Hour))
+		young := []string{"young-1", "young-2", "young-3"} // the last waits for room
+		for _, id := range young {
+			s.put(id, "acme")
+		}
+		time.Sleep(time.Minute)
+		if s.left() != 1 || !slices.Equal(slices.Sorted(slices.Values(p.sent)), young) {
+			t.Errorf("sent %v, %d are left", p.sent, s.left())
+		}
+		if warned := s.logged("cannot be read"); warned != 1 {
+			t.Errorf("that the store fails is logged %d times", warned)
+		}
+		s.mu.Lock()
+		s.keeps = nil
+		s.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if s.left() != 0 {
+			t.Error("it is not forgotten when it can be")
+		}
+	})
+}
+
 // What was to go by a way that there is no longer is kept for a day, as everything is.
 func TestOutboxForgetsWhatHasNoWay(t *testing.T) {
 	p := &post{}
@@ -343,6 +400,42 @@ func TestOutboxOfManyAddresses(t *testing.T) {
 			t.Errorf("%d were sent at a time, want %d", most, maxFlyingOf)
 		}
 	})
+}
+
+// The store is asked for more when there is room again for what waited, and what is old is forgotten once a second, however much lands.
+func TestOutboxLeavesTheStoreInPeace(t *testing.T) {
+	p := &post{fails: func(ctx context.Context, id string) error {
+		if id == "hangs" {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		time.Sleep(300 * time.Millisecond)
+		return nil
+	}}
+	for _, test := range []struct {
+		name               string
+		inASecond          int // messages of an application that come each second, of which two are sent at a time
+		leastLooks, atMost int // in four seconds
+	}{
+		{"one hangs, and others land", 1, 4, 4},
+		{"some wait for room", 4, 8, 4 + 4*4},
+	} {
+		deliveringBy(t, map[usage.AlertWay]Send{usage.WebhookWay: p.send}, func(s *store) {
+			s.put("hangs", "hangs")
+			for second := range 4 {
+				for i := range test.inASecond {
+					s.put(fmt.Sprintf("m-%d-%d", second, i), "acme")
+				}
+				time.Sleep(lookEvery)
+			}
+			time.Sleep(lookEvery * 9 / 10)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.looks < test.leastLooks || s.looks > test.atMost || s.forgets != 4 || len(s.messages) != 1 {
+				t.Errorf("%s: %d looks, %d times what is old was to be forgotten, %d are left", test.name, s.looks, s.forgets, len(s.messages))
+			}
+		})
+	}
 }
 
 // What is taken while the outbox stops is not sent again by the next.

@@ -222,7 +222,7 @@ type AlertStore interface {
 	EditAlertSettings(ctx context.Context, application string, edit func(was AlertSettings) (AlertSettings, error), actor string) (AlertSettings, error)
 
 	// RaiseAlerts keeps crossings of a day, of each limit the highest threshold, and messages that tell of them: all or nothing. Crossings
-	// of earlier days are removed.
+	// of earlier days are removed. Of applications that the catalog does not have nothing is kept: they may have been removed a moment ago.
 	RaiseAlerts(ctx context.Context, day quota.Date, crossings []Crossing, messages []AlertMessage) error
 	// RaisedAlerts returns the crossings of a day.
 	RaisedAlerts(ctx context.Context, day quota.Date) ([]Crossing, error)

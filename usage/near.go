@@ -55,7 +55,8 @@ type NearList struct {
 // NearStore keeps lists over a restart. Implementations are safe for concurrent use; errors are of package fault. Package registrytest holds
 // what each of them must do.
 type NearStore interface {
-	// KeepNear keeps lists of a day, each in place of the one of the same names, and removes all of earlier days.
+	// KeepNear keeps lists of a day, each in place of the one of the same names, and removes all of earlier days. Of applications that the catalog does
+	// not have it keeps none: they may have been removed a moment ago.
 	KeepNear(ctx context.Context, day quota.Date, lists []NearList) error
 	// NearOn returns the lists of a day.
 	NearOn(ctx context.Context, day quota.Date) ([]NearList, error)

@@ -49,15 +49,18 @@ type AlertLimit struct {
 	Members   []NearMember `json:"members,omitempty"` // of kind member: who, in order of id
 }
 
-// AlertOptions are what [OpenAlerts] needs. All but Ways and Members are required.
+// AlertOptions are what [OpenAlerts] needs. All but Ways, Members and Limit are required.
 type AlertOptions struct {
 	Store AlertStore
 	Day   func() quota.Day // the day that is running
 	Ways  []AlertWay       // by which messages can be delivered; may be empty
 	// Members tells of all members who are near a limit now, as [NearMembers.Tell]: it is asked when settings have changed. nil: of nobody.
 	Members func(tell func(Near))
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Limit returns the limit that an application's members have for an endpoint now, as that of [NearOptions]: of a percentage of another one nobody is
+	// told. It must not call the Alerts. nil: limits are what members came with.
+	Limit func(application, endpoint string) (limit quota.Limit, known bool)
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Alerts notices when a limit comes to a threshold of its application's settings, and puts a message that tells of it into the store, from
@@ -160,7 +163,7 @@ func (a *Alerts) thresholds(application string) []int { return a.warning(applica
 
 // Near takes up that a member has come near its limit.
 func (a *Alerts) Near(n Near) {
-	a.come(n.Day, n.Application, standing{endpoint: n.Endpoint, member: n.Member, percent: n.Percent})
+	a.come(n.Day, n.Application, standing{endpoint: n.Endpoint, member: n.Member, percent: n.Percent, limit: int64(n.Limit)})
 }
 
 // Called takes up where the limit of an application that was called stands. used below 0 says that it is not known. That a call was refused for
@@ -241,9 +244,6 @@ func (a *Alerts) look(ctx context.Context) error {
 		a.o.Members(a.Near)
 	}
 	today, over := a.days()
-	if today.day.End.IsZero() {
-		return nil // it began after it was asked for, and the next look knows its end
-	}
 	if a.forgotten != today.date {
 		if err := a.o.Store.RaiseAlerts(ctx, today.date, nil, nil); err != nil {
 			return err
@@ -255,6 +255,9 @@ func (a *Alerts) look(ctx context.Context) error {
 			return err
 		}
 		a.endOver(over)
+	}
+	if today.day.End.IsZero() {
+		return nil // it began after it was asked for, and the next look knows its end
 	}
 	return a.raise(ctx, today, today)
 }
@@ -297,7 +300,7 @@ func (a *Alerts) raise(ctx context.Context, d, today *alertDay) error {
 		var b batch
 		for ; left > 0 && len(b.crossings) < crossingsAtOnce; left-- {
 			a.mu.Lock()
-			w, tellings, more := d.next(a.thresholds, now, d != today)
+			w, tellings, more := d.next(a.thresholds, a.o.Limit, now, d != today)
 			a.mu.Unlock()
 			if len(tellings) == 0 {
 				continue

@@ -30,9 +30,11 @@ type alertMemory struct {
 	raised   map[quota.Date]map[usage.Crossing]bool // guarded by mu
 	messages []usage.AlertMessage                   // guarded by mu
 	err      error                                  // guarded by mu
+	full     error                                  // guarded by mu: why nothing can be written
 	version  int64                                  // guarded by mu: of the settings
 	asked    int                                    // guarded by mu: how often the store was asked for anything
 	near     []usage.Near                           // who is near a limit
+	limits   map[string]quota.Limit                 // guarded by mu: of members, by endpoint
 	testing  bool                                   // only tests are to come
 }
 
@@ -73,6 +75,20 @@ func (m *alertMemory) set(application string, s usage.AlertSettings) {
 	m.version++
 }
 
+// raiseTo sets the limit that members have for an endpoint.
+func (m *alertMemory) raiseTo(endpoint string, limit quota.Limit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limits[endpoint] = limit
+}
+
+func (m *alertMemory) limit(_, endpoint string) (quota.Limit, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	limit, known := m.limits[endpoint]
+	return limit, known
+}
+
 // remove has an application leave the catalog.
 func (m *alertMemory) remove(application string) {
 	m.mu.Lock()
@@ -85,8 +101,8 @@ func (m *alertMemory) RaiseAlerts(_ context.Context, day quota.Date, crossings [
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked++
-	if m.err != nil {
-		return m.err
+	if m.err != nil || m.full != nil {
+		return errors.Join(m.err, m.full)
 	}
 	if m.raised[day] == nil {
 		m.raised = map[quota.Date]map[usage.Crossing]bool{day: {}}
@@ -111,6 +127,13 @@ func (m *alertMemory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.err = err
+}
+
+// fill has the store take nothing more, for a reason; nil: it does again.
+func (m *alertMemory) fill(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = err
 }
 
 // asks returns how often the store was asked.
@@ -202,7 +225,7 @@ func (m *alertMemory) want(t *testing.T, want ...string) {
 const hookSecret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 func newAlertMemory() *alertMemory {
-	return &alertMemory{version: 1, settings: map[string]usage.AlertSettings{
+	return &alertMemory{version: 1, limits: map[string]quota.Limit{}, settings: map[string]usage.AlertSettings{
 		"acme":  {WebhookURL: "https://acme.example", WebhookSecret: hookSecret},
 		"mails": {Mail: []string{"a@b.example", "c@d.example"}, WebhookURL: "https://acme.example", WebhookSecret: hookSecret, Thresholds: []int{60}},
 	}}
@@ -215,7 +238,7 @@ func watching(t *testing.T, ways []usage.AlertWay, f func(c *calling, store *ale
 		stop := func() {}
 		start := func() *usage.Alerts {
 			stop()
-			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Members: store.tell, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			a, err := usage.OpenAlerts(t.Context(), usage.AlertOptions{Store: store, Day: c.today, Ways: ways, Members: store.tell, Limit: store.limit, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -338,6 +361,48 @@ func TestAlertsOfMembers(t *testing.T) {
 		near("posts.create", "m-5", 100)
 		time.Sleep(soon)
 		store.want(t)
+	})
+}
+
+// A member who waits is told of with the percentage of the limit that holds, or not at all.
+func TestAlertsOfMembersWhoseLimitIsChanged(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		first := c.today()
+		near := func(endpoint, member string, limit quota.Limit, percent int) {
+			a.Near(usage.Near{Day: first.Date, Application: "acme", Endpoint: endpoint, Member: member, Limit: limit, Percent: percent})
+		}
+		for _, endpoint := range []string{"changed", "crowded", "kept", "removed"} {
+			store.raiseTo(endpoint, 50)
+		}
+		near("kept", "first", 50, 76)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member kept 75% first:76")
+		near("changed", "calls", 50, 96) // these wait for a minute
+		near("changed", "waits", 50, 96)
+		near("removed", "waits", 50, 96)
+		near("kept", "waits", 50, 90)
+		for i := range usage.MaxNear {
+			near("crowded", fmt.Sprint("m-", i), 50, 96)
+		}
+		store.raiseTo("changed", 500)
+		store.raiseTo("crowded", 500)
+		store.raiseTo("removed", 0)
+		near("changed", "calls", 500, 76)
+		near("changed", "calls", 500, 75) // told late: it stays the higher
+		near("crowded", "calls", 500, 76)
+		time.Sleep(time.Minute)
+		store.want(t, "webhook 2000-01-01 | member changed 75% calls:76 | member crowded 75% calls:76 | member kept 90% waits:90")
+		time.Sleep(time.Until(first.End) - 10*time.Second)
+		near("kept", "second", 50, 76)
+		time.Sleep(soon)
+		store.want(t, "webhook 2000-01-01 | member kept 75% second:76")
+		near("kept", "third", 50, 80) // these wait for the end of the day
+		near("changed", "third", 500, 80)
+		store.raiseTo("changed", 1000)
+		time.Sleep(time.Until(first.End) + soon)
+		if alerts := store.take(t); len(alerts) != 1 || len(alerts[0].Data.Limits) != 1 || alerts[0].Data.Limits[0].Endpoint != "kept" || alerts[0].Data.MoreMembers != 0 {
+			t.Errorf("at the end of the day %+v was told", alerts)
+		}
 	})
 }
 
@@ -595,10 +660,13 @@ func TestAlertsOfADayThatBeginsDuringALook(t *testing.T) {
 		go func() { a.Follow(ctx); close(done) }()
 		next := c.today().Date + 1
 		time.Sleep(time.Until(c.today().End) - 1500*time.Millisecond)
-		during.Store(new(func() { a.Called(next, "acme", "*", 80, 100, false) }))
+		during.Store(new(func() {
+			a.Called(next-1, "acme", "*", 90, 100, false)
+			a.Called(next, "acme", "*", 80, 100, false)
+		}))
 		time.Sleep(1400 * time.Millisecond)
-		if alerts := store.take(t); len(alerts) > 0 {
-			t.Errorf("told of %+v before the day's end is known", alerts)
+		if alerts := store.take(t); len(alerts) != 1 || alerts[0].Data.Day != (next-1).String() {
+			t.Errorf("told of %+v before the day's end is known, want the day before", alerts)
 		}
 		time.Sleep(soon)
 		if alerts := store.take(t); len(alerts) != 1 || alerts[0].Data.ResetsAt != time.Date(2000, 1, 3, 0, 0, 0, 0, time.UTC) {
@@ -627,6 +695,62 @@ func TestAlertsOfARemovedApplication(t *testing.T) {
 		store.want(t)
 		use()
 		store.want(t, "webhook 2000-01-01 | application * 75% 80/100 | member * 75% m-1:80")
+		time.Sleep(2 * time.Minute)
+		store.want(t)
+		store.fill(errors.New("the disk is full"))
+		time.Sleep(time.Until(c.today().End))
+		a.Near(usage.Near{Day: c.today().Date, Application: "acme", Endpoint: "*", Member: "m-3", Percent: 80}) // who waits, too
+		time.Sleep(soon)
+		store.remove("acme")
+		time.Sleep(soon)
+		store.set("acme", usage.AlertSettings{WebhookURL: "https://acme.example", WebhookSecret: hookSecret})
+		time.Sleep(soon)
+		store.fill(nil)
+		time.Sleep(2 * time.Minute)
+		store.want(t)
+	})
+}
+
+// Members of applications that were removed, however many waited, take no room from those of others.
+func TestAlertsOfRemovedApplicationsMakeRoom(t *testing.T) {
+	watching(t, hooks, func(c *calling, store *alertMemory, a *usage.Alerts, _ func() *usage.Alerts) {
+		near := func(application, endpoint, member string) {
+			a.Near(usage.Near{Day: c.today().Date, Application: application, Endpoint: endpoint, Member: member, Percent: 80})
+		}
+		const applications, endpoints, members = 10, 100, 100
+		for i := range applications {
+			store.set(fmt.Sprint("full-", i), usage.AlertSettings{WebhookURL: "https://full.example", WebhookSecret: hookSecret})
+		}
+		time.Sleep(soon)
+		fill := func(endpoint, member int) {
+			for i := range applications {
+				near(fmt.Sprint("full-", i), fmt.Sprint("e-", endpoint), fmt.Sprint("m-", member))
+			}
+		}
+		fill(endpoints, 0) // from now on others wait for a minute
+		near("acme", "*", "m-0")
+		time.Sleep(soon)
+		for e := range endpoints {
+			for m := range members {
+				fill(e, m)
+			}
+		}
+		for i := range applications {
+			store.remove(fmt.Sprint("full-", i))
+		}
+		time.Sleep(soon)
+		store.take(t)
+		for m := range members {
+			near("acme", "*", fmt.Sprint("m-", m))
+		}
+		time.Sleep(time.Minute)
+		told := 0
+		for _, l := range store.told(t)["acme"] {
+			told += len(l.Members)
+		}
+		if told != members-1 {
+			t.Errorf("%d members of the application that stays are told of, want %d", told, members-1)
+		}
 	})
 }
 

@@ -47,7 +47,7 @@ func (n *node) openRecords(ctx context.Context) (err error) {
 		send[usage.MailWay] = mail.Send
 	}
 	r.alerts, err = usage.OpenAlerts(ctx, usage.AlertOptions{
-		Store: n.registry, Day: n.book.Day, Ways: slices.Collect(maps.Keys(send)), Members: r.near.Tell, Now: n.now, Log: n.log,
+		Store: n.registry, Day: n.book.Day, Ways: slices.Collect(maps.Keys(send)), Members: r.near.Tell, Limit: n.memberLimit, Now: n.now, Log: n.log,
 	})
 	if err != nil {
 		return err

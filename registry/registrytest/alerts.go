@@ -242,8 +242,9 @@ func testAllAlertSettings(t *testing.T, f *fixture, s AlertRegistry) {
 	want("an application is removed", true, map[string]usage.AlertSettings{"beta": beta})
 }
 
-func testCrossings(t *testing.T, _ *fixture, s AlertRegistry) {
+func testCrossings(t *testing.T, f *fixture, s AlertRegistry) {
 	ctx := t.Context()
+	f.apply(t, Catalog())
 	raise := func(day quota.Date, crossings ...usage.Crossing) {
 		t.Helper()
 		if err := s.RaiseAlerts(ctx, day, crossings, nil); err != nil {
@@ -275,6 +276,8 @@ func testCrossings(t *testing.T, _ *fixture, s AlertRegistry) {
 
 func testAlertMessages(t *testing.T, f *fixture, s AlertRegistry) {
 	ctx := t.Context()
+	f.apply(t, Catalog())
+	f.edit(t, registry.PutApplication{ID: "many"})
 	now := f.clock.Now()
 	due := func(at time.Time, limit int, want ...usage.AlertMessage) {
 		t.Helper()
@@ -449,24 +452,28 @@ func testAlertsOfRemoved(t *testing.T, f *fixture, s AlertRegistry) {
 		},
 	} {
 		way.anew()
-		for _, application := range []string{way.application, "beta"} {
-			if err := setAlerts(t, s, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
-				t.Fatal(err)
-			}
+		raise := func(application string) {
+			t.Helper()
 			m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example"), Created: now, Due: now}
 			crossing := usage.Crossing{Application: application, Endpoint: "*", Member: "m-1", Threshold: 75}
 			if err := s.RaiseAlerts(ctx, historyDay, []usage.Crossing{crossing}, []usage.AlertMessage{m}); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.NoteDelivery(ctx, m, usage.Delivery{Channel: m.Channel, At: now, Problem: "It hung.", Again: now}); err != nil {
+			near := usage.NearList{Application: application, Endpoint: "*", Members: []usage.NearMember{{ID: "m-1", Percent: 80}}}
+			keepNear(t, s, historyDay, near)
+		}
+		for _, application := range []string{way.application, "beta"} {
+			if err := setAlerts(t, s, application, usage.AlertSettings{Mail: []string{"ops@acme.example"}}, ""); err != nil {
 				t.Fatal(err)
 			}
-			near := usage.NearList{Application: application, Endpoint: "*", Members: []usage.NearMember{{ID: "m-1", Percent: 80}}}
-			if err := s.KeepNear(ctx, historyDay, []usage.NearList{near}); err != nil {
+			raise(application)
+			m := usage.AlertMessage{ID: "msg_" + application, Application: application, Channel: usage.ByMail("ops@acme.example")}
+			if err := s.NoteDelivery(ctx, m, usage.Delivery{Channel: m.Channel, At: now, Problem: "It hung.", Again: now}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		way.remove()
+		raise(way.application) // by a node that has not heard of it yet
 		way.anew()
 		for application, want := range map[string]int{way.application: 0, "beta": 1} {
 			if settings, err := s.AlertSettings(ctx, application); len(settings.Mail) != want || err != nil {

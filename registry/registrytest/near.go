@@ -13,9 +13,15 @@ import (
 )
 
 // RunNear runs the suite of stores of members near their limits. Each call of open returns an empty one of its own, which the caller closes.
-func RunNear(t *testing.T, open func(t *testing.T) usage.NearStore) {
-	t.Run("lists are kept", func(t *testing.T) { testNearKept(t, open(t)) })
-	t.Run("an earlier day is removed", func(t *testing.T) { testNearEarlier(t, open(t)) })
+func RunNear(t *testing.T, open func(t *testing.T, clock *Clock) AlertRegistry) {
+	for name, run := range map[string]func(*testing.T, usage.NearStore){"lists are kept": testNearKept, "an earlier day is removed": testNearEarlier} {
+		t.Run(name, func(t *testing.T) {
+			clock := NewClock()
+			r := open(t, clock)
+			(&fixture{Registry: r, clock: clock}).apply(t, Catalog())
+			run(t, r)
+		})
+	}
 }
 
 func wantNear(t *testing.T, s usage.NearStore, day quota.Date, want ...usage.NearList) {

@@ -154,13 +154,19 @@ func describeAlerts(s usage.AlertSettings) string {
 	return strings.Join(words, " ")
 }
 
-// RaiseAlerts keeps crossings, and the messages that tell of them.
+// RaiseAlerts keeps crossings, and the messages that tell of them, of applications in the catalog.
 func (r *Registry) RaiseAlerts(ctx context.Context, day quota.Date, crossings []usage.Crossing, messages []usage.AlertMessage) error {
 	return r.write(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM alert_crossings WHERE day < $1", day); err != nil {
 			return err
 		}
+		stays := staying(ctx, tx)
 		for _, c := range crossings {
+			if stays, err := stays(c.Application); err != nil {
+				return err
+			} else if !stays {
+				continue
+			}
 			if _, err := tx.ExecContext(ctx, "INSERT INTO alert_crossings (day, application, endpoint, member, threshold) VALUES ($1, $2, $3, $4, $5) "+
 				"ON CONFLICT (day, application, endpoint, member) DO UPDATE SET threshold = excluded.threshold WHERE alert_crossings.threshold < excluded.threshold",
 				day, c.Application, c.Endpoint, c.Member, c.Threshold); err != nil {
@@ -168,6 +174,11 @@ func (r *Registry) RaiseAlerts(ctx context.Context, day quota.Date, crossings []
 			}
 		}
 		for _, m := range messages {
+			if stays, err := stays(m.Application); err != nil {
+				return err
+			} else if !stays {
+				continue
+			}
 			if _, err := tx.ExecContext(ctx, "INSERT INTO alert_messages (id, application, channel, body, created, due, attempts) VALUES ($1, $2, $3, $4, $5, $6, $7)",
 				m.ID, m.Application, string(m.Channel), m.Body, m.Created.UnixMilli(), m.Due.UnixMilli(), m.Attempts); err != nil {
 				return err

@@ -59,6 +59,20 @@ func (r *Registry) losses(ctx context.Context, q querier, application string) (l
 	return lost, nil
 }
 
+// staying returns a func that reports whether the catalog has an application: of one that has left it nothing may be kept anew, and a node hears
+// of that a little later. It reads of each once.
+func staying(ctx context.Context, q querier) func(application string) (bool, error) {
+	known := map[string]bool{}
+	return func(application string) (bool, error) {
+		if stays, asked := known[application]; asked {
+			return stays, nil
+		}
+		_, stays, err := readItem(ctx, q, kindApplication, application)
+		known[application] = stays
+		return stays, err
+	}
+}
+
 // revokeAll ends every token of an application, and returns how many they were.
 func (r *Registry) revokeAll(ctx context.Context, tx *sql.Tx, application string) (revoked int64, err error) {
 	ended, err := tx.ExecContext(ctx, "INSERT INTO revocations (token) SELECT seq FROM tokens WHERE application = $1 AND revoked IS NULL ORDER BY seq", application)

@@ -11,13 +11,19 @@ import (
 
 var _ usage.NearStore = (*Registry)(nil)
 
-// KeepNear keeps lists of members near their limits, and removes those of earlier days.
+// KeepNear keeps lists of members near their limits of applications in the catalog, and removes those of earlier days.
 func (r *Registry) KeepNear(ctx context.Context, day quota.Date, lists []usage.NearList) error {
 	return r.write(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM near_members WHERE day < $1", day); err != nil {
 			return err
 		}
+		stays := staying(ctx, tx)
 		for _, list := range lists {
+			if stays, err := stays(list.Application); err != nil {
+				return err
+			} else if !stays {
+				continue
+			}
 			members, err := json.Marshal(list.Members)
 			if err != nil {
 				return err

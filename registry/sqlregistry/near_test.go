@@ -4,12 +4,11 @@ import (
 	"testing"
 
 	"github.com/perdiem/perdiem/registry/registrytest"
-	"github.com/perdiem/perdiem/usage"
 )
 
 func TestNearConformance(t *testing.T) {
-	registrytest.RunNear(t, func(t *testing.T) usage.NearStore {
-		r := openAt(t, file(t), registrytest.NewClock())
+	registrytest.RunNear(t, func(t *testing.T, clock *registrytest.Clock) registrytest.AlertRegistry {
+		r := openAt(t, file(t), clock)
 		t.Cleanup(func() { closed(t, r) })
 		return r
 	})
