@@ -48,7 +48,7 @@ type DryInput struct {
 // EditInput is how an edit is made.
 type EditInput struct {
 	DryInput
-	Expect string `query:"expect" maxLength:"64" doc:"The digest of a dry run: the edit is made only if it still changes and touches the same, and is a conflict otherwise. Sent again once it is made, it changes nothing, and is none."`
+	Expect string `query:"expect" maxLength:"64" doc:"The digest of a dry run: the edit is made only if it still changes and touches the same, and is a conflict otherwise. Sent again once it is made, it changes nothing, and is none; one that takes away what is gone by then is 404."`
 }
 
 type editOutput struct{ Body Edited }

@@ -92,7 +92,7 @@ func (c *Chain) Strip(h http.Header) {
 // What a request is told that identifies nobody: where tokens are taken, and where a proxy in front alone says who calls.
 var (
 	errNoCredential = fault.New(fault.Unauthorized, "The request carries no valid credential: send the header Authorization: Bearer with a token of an application.")
-	errNoHeaders    = fault.New(fault.Unauthorized, "Nobody says which application this request is of: callers are identified by a proxy in front of this gateway, and it did not come through that.")
+	errNoHeaders    = fault.New(fault.Unauthorized, "Nobody says which application this request is of: the proxy in front of this gateway does, by a header that is missing here, or came from elsewhere.")
 )
 
 // single returns the one value of the header called name, which is in canonical form; a value repeated word for word counts

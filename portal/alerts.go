@@ -204,6 +204,9 @@ func (p *Portal) testAlert(v *visit) error {
 		return fault.Wrap(fault.Exhausted, identity.Wait(wait), "One test of alerts in ten minutes is sent for each application, since its mail may go to people who have not asked for it.")
 	}
 	sent, err := p.TestAlert(v.r.Context(), v.app.ID)
+	if err != nil || sent == 0 {
+		p.alertTests.giveBack(v.app.ID)
+	}
 	if err != nil {
 		return err
 	}

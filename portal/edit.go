@@ -20,6 +20,8 @@ type plan struct {
 	// same is what a form is answered that asks for what holds already; nil: it asks for something else. Sent from its preview it asked for something when
 	// that was made, and is done by now: Save was pressed twice, or the answer was lost.
 	same error
+	// takesAway says that the edit takes away something that was there when its preview was made.
+	takesAway bool
 }
 
 // change does what a form asks for, in two steps: sent first, the form leads to a preview of whom it touches; sent again from there, it is done, unless it would
@@ -38,6 +40,8 @@ func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, re
 		var edited registry.Edited
 		edited, err = p.Operators.Runtime.Edit(v.r.Context(), asked.edit, registry.EditOptions{Actor: v.account.Email, DryRun: seen == "", Expect: seen})
 		switch {
+		case seen != "" && asked.takesAway && fault.KindOf(err) == fault.NotFound: // it was pressed twice
+			err = nil
 		case asked.same != nil && isFormError(err): // somebody else added it, and otherwise
 			err = asked.same
 		case err == nil && seen == "" || errors.Is(err, registry.ErrOvertaken):
@@ -58,6 +62,19 @@ func (p *Portal) change(v *visit, at string, again func(*visit, *sent) error, re
 	return nil
 }
 
+// gone answers a form that changes an item which the catalog does not have: one that takes it away, and comes from its preview, was sent before.
+func (p *Portal) gone(v *visit, page string) error {
+	form, err := v.form()
+	if err != nil {
+		return err
+	}
+	if form.Get("do") != "remove" || form.Get("seen") == "" {
+		return errNotFound
+	}
+	http.Redirect(v.w, v.r, p.operatorPath(page)+"?saved", http.StatusSeeOther)
+	return nil
+}
+
 // notTakenUp is what is said of a change that was saved, and does not hold on the node yet: its pages may not have what was changed.
 var notTakenUp = problem{
 	Heading: "Saved, but not in force here yet", Happened: "The change is kept, but this node could not take it up.",
@@ -71,9 +88,9 @@ var errNotOffered = fault.New(fault.Invalid, "The form asks for something that t
 func (p *Portal) readCommon(page string, noun registry.Noun, id, do string, form url.Values) (plan, error) {
 	switch do {
 	case "revert":
-		return plan{edit: registry.Revert{Noun: noun, ID: id, Field: form.Get("field")}, next: p.itemPath(page, id)}, nil
+		return plan{edit: registry.Revert{Noun: noun, ID: id, Field: form.Get("field")}, next: p.itemPath(page, id), takesAway: true}, nil
 	case "remove":
-		return plan{edit: registry.Remove{Noun: noun, ID: id}, next: p.operatorPath(page)}, nil
+		return plan{edit: registry.Remove{Noun: noun, ID: id}, next: p.operatorPath(page), takesAway: true}, nil
 	default:
 		return plan{}, errNotOffered
 	}

@@ -105,6 +105,11 @@ func TestSaveTwice(t *testing.T) {
 		{"/operator/tiers/partner", url.Values{"do": {"set"}, "endpoint": {"posts.create"}, "application": {"77"}}},
 		{"/operator/apps", url.Values{"do": {"add"}, "id": {"gamma"}, "name": {"Gamma"}, "tier": {"partner"}}},
 		{"/operator/endpoints", url.Values{"do": {"add"}, "id": {"likes"}, "match": {"GET /likes"}, "application": {"9"}, "member": {"9"}, "cost": {"1"}, "shadow": {"false"}}},
+		{"/operator/apps/acme", url.Values{"do": {"clear"}, "endpoint": {"posts.create"}}},
+		{"/operator/apps/acme", url.Values{"do": {"revert"}, "field": {"suspended"}}},
+		{"/operator/apps/gamma", url.Values{"do": {"remove"}}},
+		{"/operator/endpoints/likes", url.Values{"do": {"remove"}}},
+		{"/operator/tiers/partner", url.Values{"do": {"remove"}}},
 	} {
 		form := b.post(c.path, c.form).hiddenOf(t)
 		for range 2 {
@@ -112,6 +117,9 @@ func TestSaveTwice(t *testing.T) {
 				t.Errorf("%s %v: %d %s", c.path, c.form, got.status, got.one(t, "content"))
 			}
 		}
+	}
+	if got := b.post("/operator/apps/nobody", url.Values{"do": {"remove"}}); got.status != 404 {
+		t.Errorf("what there never was: %d", got.status)
 	}
 	// What somebody else added in the meantime, and otherwise, was not added by this.
 	add := url.Values{"do": {"add"}, "id": {"hearts"}, "match": {"GET /hearts"}, "application": {"unlimited"}, "member": {"unlimited"}, "cost": {"1"}, "shadow": {"false"}}

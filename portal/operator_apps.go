@@ -192,7 +192,7 @@ func (p *Portal) runtimeOverrides(ctx context.Context, application string) (map[
 func (p *Portal) changeOperatorApp(v *visit) error {
 	app, known := p.Catalog().Application(v.r.PathValue("id"))
 	if !known {
-		return errNotFound
+		return p.gone(v, "apps")
 	}
 	return p.change(v, "apps", p.showOperatorApp, func(do string, form url.Values) (plan, error) {
 		here := p.itemPath("apps", app.ID)
@@ -205,7 +205,7 @@ func (p *Portal) changeOperatorApp(v *visit) error {
 			}
 			put.Name, put.Tier = ifOther(form.Get("name"), app.Name), ifOther(tier, app.Tier)
 			if put == (registry.PutApplication{ID: app.ID}) {
-				return plan{put, here, errSame}, nil
+				return plan{edit: put, next: here, same: errSame}, nil
 			}
 		case "suspend", "resume":
 			put.Suspended = new(do == "suspend")
@@ -215,7 +215,7 @@ func (p *Portal) changeOperatorApp(v *visit) error {
 			endpoint, limits, err := readLimitsOf(form)
 			return plan{edit: registry.PutOverride{Application: app.ID, Endpoint: endpoint, Limits: limits}, next: here}, err
 		case "clear":
-			return plan{edit: registry.ClearOverride{Application: app.ID, Endpoint: form.Get("endpoint")}, next: here}, nil
+			return plan{edit: registry.ClearOverride{Application: app.ID, Endpoint: form.Get("endpoint")}, next: here, takesAway: true}, nil
 		default:
 			return p.readCommon("apps", registry.Application, app.ID, do, form)
 		}

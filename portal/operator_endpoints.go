@@ -246,7 +246,7 @@ func (p *Portal) showOperatorEndpoint(v *visit, s *sent) error {
 func (p *Portal) changeOperatorEndpoint(v *visit) error {
 	e, known := p.Catalog().Endpoint(v.r.PathValue("id"))
 	if !known {
-		return errNotFound
+		return p.gone(v, "endpoints")
 	}
 	return p.change(v, "endpoints", p.showOperatorEndpoint, func(do string, form url.Values) (plan, error) {
 		if do != "set" {

@@ -124,7 +124,7 @@ func (p *Portal) showOperatorTier(v *visit, s *sent) error {
 func (p *Portal) changeOperatorTier(v *visit) error {
 	t, known := p.Catalog().Tier(v.r.PathValue("id"))
 	if !known {
-		return errNotFound
+		return p.gone(v, "tiers")
 	}
 	return p.change(v, "tiers", p.showOperatorTier, func(do string, form url.Values) (plan, error) {
 		if do != "set" {

@@ -40,6 +40,15 @@ func (p *paces) take(name string, now time.Time) time.Duration {
 	return 0
 }
 
+// giveBack undoes a take that came to nothing.
+func (p *paces) giveBack(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if rested, tired := p.rested[name]; tired {
+		p.rested[name] = rested.Add(-p.every)
+	}
+}
+
 // How often an account may send the forms of applications' tabs.
 const (
 	formsAtOnce = 30

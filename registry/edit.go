@@ -118,7 +118,7 @@ type EditOptions struct {
 }
 
 // ErrOvertaken is the error of an edit that does not change what was expected of it.
-var ErrOvertaken = fault.New(fault.Conflict, "The catalog was changed in the meantime, and this would no longer change what was expected: look at what it would change now.")
+var ErrOvertaken = fault.New(fault.Conflict, "This would not change what was expected: the catalog was changed in the meantime, or another edit was looked at. Look at what it would change now.")
 
 // Edited is what an edit changes in what holds.
 type Edited struct {

@@ -80,7 +80,7 @@ func (s AlertSettings) Validate() error {
 		return nil
 	}
 	if u, err := url.Parse(s.WebhookURL); err != nil || len(s.WebhookURL) > maxURLSize || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
-		return fault.New(fault.Invalid, "webhook %.64q: give an address as https://host.example/path, without a user", s.WebhookURL)
+		return fault.New(fault.Invalid, "webhook %.64q: give an address as https://host.example/path, or http://, without a user", s.WebhookURL)
 	}
 	if key, err := s.WebhookKey(); err != nil || len(key) < 24 || len(key) > 64 {
 		return fault.New(fault.Invalid, "the webhook's secret: give %s and 24 to 64 bytes in base64", secretPrefix)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/perdiem/perdiem/admit"
+	"github.com/perdiem/perdiem/fault"
 	"github.com/perdiem/perdiem/gateway"
 	"github.com/perdiem/perdiem/identity"
 	"github.com/perdiem/perdiem/internal/netaddr"
@@ -88,6 +89,11 @@ func (n *node) tokenCallers(sources []identity.Source) (func(*http.Request) (ide
 		if _, ok := s.(*identity.Headers); !ok {
 			tokens = append(tokens, s)
 		}
+	}
+	if len(tokens) == 0 {
+		return func(*http.Request) (identity.Caller, error) {
+			return identity.Caller{}, fault.New(fault.Unauthorized, "Here usage is told by tokens, and callers are identified by headers alone: ask for /perdiem/usage where calls go.")
+		}, nil
 	}
 	admitter, err := admit.New(admit.Options{
 		Catalog: n.snapshots.current, Callers: identity.New(tokens...), Take: n.take, Now: n.now, Register: n.register(),

@@ -148,6 +148,9 @@ func testLosses(t *testing.T, f *fixture, s AlertRegistry) {
 		}
 	}
 	f.clock.Advance(time.Hour) // the third of each has expired
+	if err := f.SetOverride(ctx, "new", "*", Limits(1, 1), ""); err != nil {
+		t.Fatal(err)
+	}
 
 	remove := registry.Remove{Noun: registry.Application, ID: "new"}
 	look := func() registry.Edited {
@@ -159,7 +162,7 @@ func testLosses(t *testing.T, f *fixture, s AlertRegistry) {
 		return edited
 	}
 	seen := look()
-	wantLines(t, seen, "- application new", "- application new tokens 2", "- application new grants 2", "- application new alert settings 1")
+	wantLines(t, seen, "- application new", "- application new overrides 1", "- application new tokens 2", "- application new grants 2", "- application new alert settings 1")
 	if look().Digest != seen.Digest {
 		t.Error("the digest of the same is another")
 	}
@@ -167,7 +170,22 @@ func testLosses(t *testing.T, f *fixture, s AlertRegistry) {
 	if _, err := f.Edit(ctx, remove, registry.EditOptions{Expect: seen.Digest}); !errors.Is(err, registry.ErrOvertaken) {
 		t.Errorf("with one more token than was looked at: %v", err)
 	}
-	wantLines(t, f.edit(t, remove), "- application new", "- application new tokens 3", "- application new grants 2", "- application new alert settings 1")
+	wantLines(t, f.edit(t, remove), "- application new", "- application new overrides 1", "- application new tokens 3", "- application new grants 2", "- application new alert settings 1")
+	entries, err := f.Audit(ctx, 0, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, e := range entries {
+		said = append(said, fmt.Sprintf("%s %s: %s -> %s", e.Action, e.Subject, e.Before, e.After))
+	}
+	if diff := cmp.Diff([]string{
+		"remove application new:  -> removed", "override.clear overrides of application new:  -> 1 cleared",
+		"alerts.set alerts of application new: at 75% 90% 100% mail to ops@acme.example -> removed",
+		"token.revoke tokens of application new:  -> 4 revoked", "grant.withdraw grants of application new:  -> 2 withdrawn",
+	}, said); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
 
 	without := Catalog()
 	without.Applications = nil

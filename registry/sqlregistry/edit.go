@@ -75,9 +75,14 @@ func (r *Registry) perform(ctx context.Context, tx *sql.Tx, e registry.Edit, act
 	if e, ok := e.(registry.Remove); ok {
 		key := itemKey{kind(e.Noun), e.ID}
 		if _, stays := m.file[key]; key.kind == kindApplication && !stays {
+			overrides, err := lostOverrides(ctx, tx, e.ID)
+			if err != nil {
+				return m, err
+			}
 			if m.lost, err = r.losses(ctx, tx, e.ID); err != nil {
 				return m, err
 			}
+			m.lost = append(overrides, m.lost...)
 		}
 		m.where = fmt.Sprintf("%s %s is named elsewhere; change that first: ", e.Noun, e.ID)
 	}
@@ -415,12 +420,23 @@ func (r *Registry) remove(ctx context.Context, tx *sql.Tx, e registry.Remove, ac
 	case kindEndpoint:
 		_, err = tx.ExecContext(ctx, "DELETE FROM overrides WHERE endpoint = $1", key.id)
 	case kindApplication:
-		if _, err := tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id); err != nil {
+		cleared, err := tx.ExecContext(ctx, "DELETE FROM overrides WHERE application = $1", key.id)
+		if err != nil {
 			return note, err
 		}
-		var told []registry.AuditEntry
-		if told, err = r.leave(ctx, tx, key.id, actor); err == nil && len(told) > 0 {
-			err = r.recordAll(ctx, tx, told)
+		told, err := r.leave(ctx, tx, key.id, actor)
+		if err != nil {
+			return note, err
+		}
+		if n, err := cleared.RowsAffected(); err != nil {
+			return note, err
+		} else if n > 0 {
+			told = append(told, registry.AuditEntry{
+				Actor: actor, Action: registry.ActionClearOverride, Subject: "overrides of application " + key.id, After: fmt.Sprintf("%d cleared", n),
+			})
+		}
+		if len(told) > 0 {
+			return note, r.recordAll(ctx, tx, told)
 		}
 	}
 	return note, err

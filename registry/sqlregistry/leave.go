@@ -8,6 +8,7 @@ import (
 
 	"github.com/perdiem/perdiem/catalog"
 	"github.com/perdiem/perdiem/registry"
+	"github.com/perdiem/perdiem/usage"
 )
 
 // leave ends all that an application has besides the catalog, whichever way it leaves that: another may come to bear its id. Its history stays, and
@@ -31,12 +32,36 @@ func (r *Registry) leave(ctx context.Context, tx *sql.Tx, application, actor str
 			Actor: actor, Action: registry.ActionRevokeToken, Subject: "tokens of application " + application, After: fmt.Sprintf("%d revoked", revoked),
 		})
 	}
+	alerts, err := readAlertSettings(ctx, tx, application)
+	if err != nil {
+		return nil, err
+	}
+	if !sameAlertSettings(alerts, usage.AlertSettings{}) {
+		told = append(told, registry.AuditEntry{
+			Actor: actor, Action: registry.ActionSetAlerts, Subject: "alerts of application " + application, Before: describeAlerts(alerts), After: "removed",
+		})
+	}
 	for _, table := range []string{"alert_settings", "alert_deliveries", "alert_messages", "alert_crossings", "near_members"} {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE application = $1", application); err != nil {
 			return nil, err
 		}
 	}
 	return told, countAlertSettings(ctx, tx)
+}
+
+// lostOverrides returns how many overrides an application has that were set at run time and go with it, as a change where it has some.
+func lostOverrides(ctx context.Context, q querier, application string) (lost []catalog.Change, err error) {
+	var count int64
+	err = q.QueryRowContext(ctx, "SELECT count(*) FROM overrides WHERE application = $1", application).Scan(&count)
+	if err != nil || count == 0 {
+		return nil, err
+	}
+	return []catalog.Change{loss(application, "overrides", count)}, nil
+}
+
+// loss is a change that says how much of something an application loses.
+func loss(application, field string, count int64) catalog.Change {
+	return catalog.Change{Op: catalog.Removed, Noun: string(kindApplication), Name: application, Field: field, From: strconv.FormatInt(count, 10)}
 }
 
 // losses returns what an application would lose by leaving, as changes for whoever decides on that: the audit is told of it by [Registry.leave].
@@ -53,7 +78,7 @@ func (r *Registry) losses(ctx context.Context, q querier, application string) (l
 		count int64
 	}{{"tokens", tokens}, {"grants", grants}, {"alert settings", alerts}} {
 		if of.count > 0 {
-			lost = append(lost, catalog.Change{Op: catalog.Removed, Noun: string(kindApplication), Name: application, Field: of.field, From: strconv.FormatInt(of.count, 10)})
+			lost = append(lost, loss(application, of.field, of.count))
 		}
 	}
 	return lost, nil
