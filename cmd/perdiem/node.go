@@ -190,6 +190,7 @@ func (n *node) configure(ctx context.Context) error {
 		return err
 	}
 	n.warnOfOpenSecrets()
+	n.warnOfPlainAdmin()
 	return nil
 }
 

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"slices"
+
+	"github.com/perdiem/perdiem/internal/netaddr"
 )
 
 // warnOfOpenSecrets warns of files with secrets that others on this machine can read. The operator's key is for its owner alone; certificates' keys and
@@ -19,6 +22,16 @@ func (n *node) warnOfOpenSecrets() {
 	for _, file := range n.config.Identity.SecretFiles {
 		n.warnOfOpen("identity", file, others)
 	}
+}
+
+// warnOfPlainAdmin warns when others than this machine can reach the admin API, and it speaks no TLS: the operator's key comes with each request.
+func (n *node) warnOfPlainAdmin() {
+	host, _, err := net.SplitHostPort(n.config.Admin)
+	if err != nil || n.pairs["admin"] != nil || netaddr.IsLoopback(host) {
+		return
+	}
+	n.log.Warn("listen.admin is not of this machine alone, and not encrypted: the operator's key can be read on its way; set tls.admin, or have it listen at 127.0.0.1 behind a proxy that speaks TLS",
+		"admin", n.config.Admin)
 }
 
 // warnOfOpen warns when a file has any permission of those that are not to be given. What cannot be looked at was read, or reported, before.

@@ -46,3 +46,32 @@ func TestOpenSecrets(t *testing.T) {
 		}
 	}
 }
+
+// An admin API that others can reach is to speak TLS.
+func TestPlainAdmin(t *testing.T) {
+	for _, c := range []struct {
+		listen string
+		tls    bool
+		told   bool
+	}{
+		{"127.0.0.1:8082", false, false},
+		{"localhost:8082", false, false},
+		{"[::1]:8082", false, false},
+		{"0.0.0.0:8082", false, true},
+		{":8082", false, true},
+		{"[::]:8082", false, true},
+		{"10.0.0.7:8082", false, true},
+		{"0.0.0.0:8082", true, false},
+		{"", false, false},
+	} {
+		var log strings.Builder
+		n := &node{log: slog.New(slog.NewTextHandler(&log, nil)), config: &config{Admin: c.listen}}
+		if c.tls {
+			n.pairs = map[string]*keypair.Pair{"admin": {}}
+		}
+		n.warnOfPlainAdmin()
+		if got := strings.Contains(log.String(), "tls.admin"); got != c.told {
+			t.Errorf("%q, with TLS %t: %s", c.listen, c.tls, &log)
+		}
+	}
+}
