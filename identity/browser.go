@@ -42,11 +42,11 @@ func (k *BrowserKey) Mark(email string) string {
 
 // read returns the browser that a mark is of, and false where it is none for the email, which is as [registry.ParseEmail] returns it.
 func (k *BrowserKey) read(mark, email string) (b browser, ok bool) {
-	if base64.RawURLEncoding.DecodedLen(len(mark)) != len(b)+markCheck {
+	if len(mark) != base64.RawURLEncoding.EncodedLen(len(b)+markCheck) {
 		return b, false
 	}
 	bytes, err := base64.RawURLEncoding.Strict().DecodeString(mark)
-	if err != nil {
+	if err != nil || len(bytes) != len(b)+markCheck { // line breaks are passed over
 		return b, false
 	}
 	b = browser(bytes)

@@ -356,7 +356,7 @@ func TestSignInByAKnownBrowser(t *testing.T) {
 			forged[i] ^= 1
 			try(d, "a forged mark", ann, goodPassword, string(forged), anywhere, fault.Exhausted)
 		}
-		for _, odd := range []string{mark[1:], mark + "A", mark + "=", mark[:len(mark)-2] + "\n" + mark[len(mark)-1:], strings.Repeat("A", 10000), "\x00"} {
+		for _, odd := range []string{mark[1:], mark + "A", mark + "=", mark[:len(mark)-2] + "\n" + mark[len(mark)-1:], strings.Repeat("A", 10000), strings.Repeat("\n", len(mark)), "\x00"} {
 			try(d, "no mark", ann, goodPassword, odd, anywhere, fault.Exhausted)
 		}
 		try(d, "a mark, in whatever case the email is", "Ann@Example.COM", goodPassword, mark, anywhere, good)
