@@ -134,10 +134,7 @@ func (a *API) deliveries(ctx context.Context, application string) (AlertDeliveri
 	}
 	last, err := a.Alerts.Deliveries(ctx, application)
 	for _, d := range last {
-		t := AlertDelivery{To: d.Channel.Address(), Way: string(d.Channel.Way()), At: d.At, Problem: d.Problem}
-		if d.Channel == usage.ByWebhook {
-			t.To = set.WebhookHost()
-		}
+		t := AlertDelivery{To: set.Recipient(d.Channel), Way: string(d.Channel.Way()), At: d.At, Problem: d.Problem}
 		if !d.Again.IsZero() {
 			t.Again = &d.Again
 		}

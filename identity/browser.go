@@ -6,8 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-
-	"github.com/perdiem/perdiem/registry"
 )
 
 // BrowserKey makes the marks by which a browser is known again from which somebody has signed in to an account. A mark is no credential: it lets
@@ -32,8 +30,8 @@ func OpenBrowserKey(ctx context.Context, keep func(ctx context.Context, key, val
 	return &BrowserKey{key}, nil
 }
 
-// Mark returns a new mark for a browser from which somebody has just signed in to the account of an email: 38 characters of base64url. It holds until
-// the key changes.
+// Mark returns a new mark for a browser from which somebody has just signed in to the account of an email, which is as [registry.Account] has it: 38
+// characters of base64url. It holds until the key changes.
 func (k *BrowserKey) Mark(email string) string {
 	var b browser
 	rand.Read(b[:]) // never fails
@@ -57,12 +55,8 @@ func (k *BrowserKey) read(mark, email string) (b browser, ok bool) {
 }
 
 func (k *BrowserKey) check(b browser, email string) []byte {
-	canonical, err := registry.ParseEmail(email)
-	if err != nil {
-		canonical = ""
-	}
 	mac := hmac.New(sha256.New, k.key[:])
 	mac.Write(b[:])
-	mac.Write([]byte(canonical))
+	mac.Write([]byte(email))
 	return mac.Sum(nil)[:markCheck]
 }

@@ -24,8 +24,8 @@ import (
 //   - an email, from whatever address: the same.
 //
 // From an address or a browser from which somebody has signed in to an account before, only the first holds for that account, and a browser counts as an
-// address of its own. So whoever guesses elsewhere, even from many addresses at once, does not keep the owner out, and whoever guesses from the owner's own
-// address does for minutes, and from the browser that the owner uses not at all. An attempt is
+// address of its own. So whoever guesses elsewhere, even from many addresses at once, does not keep the owner out; whoever guesses from the owner's own
+// address does for minutes, and where the owner's browser is known not even that. An attempt is
 // counted before the password is looked at, and taken back when it turns out to be good, or cannot be decided: many at once get no further than one after the other.
 //
 // All of it but the browsers' marks is in memory, bounded: a node that starts remembers no address.
@@ -157,18 +157,18 @@ func (s *SignIns) SignIn(ctx context.Context, email, password string, from From)
 // attempt is one that was counted.
 type attempt struct {
 	pair
-	address  netip.Addr // from which it came
+	from     netip.Addr // the address from which it came
 	familiar bool       // from where the account was signed in to before: neither pace holds
 }
 
 // attempt counts one, or returns why it may not be made now. A browser may be known.
-func (s *SignIns) attempt(p pair, address netip.Addr, known bool) (attempt, error) {
+func (s *SignIns) attempt(p pair, from netip.Addr, known bool) (attempt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now() // how it passes counts, not what it shows: it may be set meanwhile
-	a := attempt{pair: p, address: address, familiar: known}
+	a := attempt{pair: p, from: from, familiar: known}
 	for _, place := range s.familiar[p.email] {
-		a.familiar = a.familiar || place == address
+		a.familiar = a.familiar || place == from
 	}
 	f := s.pairs[p]
 	since := now.Sub(f.last)
@@ -177,14 +177,14 @@ func (s *SignIns) attempt(p pair, address netip.Addr, known bool) (attempt, erro
 	}
 	wait := f.wait() - since
 	if !a.familiar {
-		wait = max(wait, addressPace.wait(s.addresses[address], now), emailPace.wait(s.emails[p.email], now))
+		wait = max(wait, addressPace.wait(s.addresses[from], now), emailPace.wait(s.emails[p.email], now))
 	}
 	if wait > 0 {
 		return attempt{}, tooOften(wait)
 	}
 	s.pairs.put(p, failures{count: f.count + 1, last: now})
 	if !a.familiar {
-		s.addresses.put(address, addressPace.take(s.addresses[address], now))
+		s.addresses.put(from, addressPace.take(s.addresses[from], now))
 		s.emails.put(p.email, emailPace.take(s.emails[p.email], now))
 	}
 	return a, nil
@@ -208,8 +208,8 @@ func (s *SignIns) takeBackLocked(a attempt) {
 	if a.familiar {
 		return
 	}
-	if paid, ok := s.addresses[a.address]; ok {
-		s.addresses[a.address] = paid.Add(-addressPace.every)
+	if paid, ok := s.addresses[a.from]; ok {
+		s.addresses[a.from] = paid.Add(-addressPace.every)
 	}
 	if paid, ok := s.emails[a.email]; ok {
 		s.emails[a.email] = paid.Add(-emailPace.every)
@@ -222,9 +222,9 @@ func (s *SignIns) succeed(a attempt) {
 	defer s.mu.Unlock()
 	s.takeBackLocked(a)
 	delete(s.pairs, a.pair)
-	places := []netip.Addr{a.address}
+	places := []netip.Addr{a.from}
 	for _, place := range s.familiar[a.email] {
-		if place != a.address && len(places) < familiarPlaces {
+		if place != a.from && len(places) < familiarPlaces {
 			places = append(places, place)
 		}
 	}

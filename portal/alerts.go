@@ -51,14 +51,10 @@ type delivery struct {
 func (p *Portal) deliveries(ctx context.Context, application string, set usage.AlertSettings) (all []delivery, err error) {
 	last, err := p.Alerts.Deliveries(ctx, application)
 	for _, d := range last {
-		to := d.Channel.Address()
-		if d.Channel == usage.ByWebhook {
-			to = set.WebhookHost()
-		}
 		if !d.Again.After(p.Now()) {
 			d.Again = time.Time{} // it is on its way, or was given up
 		}
-		all = append(all, delivery{To: to, At: d.At, Problem: d.Problem, Again: d.Again})
+		all = append(all, delivery{To: set.Recipient(d.Channel), At: d.At, Problem: d.Problem, Again: d.Again})
 	}
 	return all, err
 }

@@ -117,6 +117,14 @@ func (s AlertSettings) WebhookHost() string {
 	return ""
 }
 
+// Recipient returns to whom a channel of the settings leads, as it may be shown: an address, or the webhook's host.
+func (s AlertSettings) Recipient(c AlertChannel) string {
+	if c == ByWebhook {
+		return s.WebhookHost()
+	}
+	return c.Address()
+}
+
 // NewWebhookSecret returns a fresh secret for a webhook: 32 random bytes.
 func NewWebhookSecret() string {
 	var key [32]byte
